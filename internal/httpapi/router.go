@@ -148,12 +148,23 @@ func (rt *Router) add(pattern, rule string, status int) Route {
 	if !ok || !strings.HasPrefix(path, "/") {
 		panic("httpapi: route " + pattern + " needs a method and a path")
 	}
-	if rule != Public && rule != AnyToken && (rt.cfg.Policy == nil || !rt.cfg.Policy.Known(rule)) {
+	if !rt.known(rule) {
 		panic("httpapi: route " + pattern + " has no known rule: " + rule)
 	}
 	route := Route{Method: method, Path: path, Rule: rule, Status: status}
 	rt.routes = append(rt.routes, route)
 	return route
+}
+
+func (rt *Router) known(rule string) bool {
+	if rule == Public || rule == AnyToken {
+		return true
+	}
+	if rt.cfg.Policy == nil {
+		return false
+	}
+	_, ok := rt.cfg.Policy.Rule(rule)
+	return ok
 }
 
 func (rt *Router) request(hr *http.Request, route Route) *Request {
