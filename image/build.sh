@@ -168,7 +168,7 @@ PROMPT 0
 LABEL testvm
   LINUX /vmlinuz
   INITRD /initrd
-  APPEND console=tty0 console=ttyS0,115200 loglevel=4 panic=10 no_timer_check random.trust_cpu=on mitigations=off
+  APPEND console=tty0 console=ttyS0,115200 loglevel=4 panic=10 no_timer_check random.trust_cpu=on mitigations=off cryptomgr.notests edd=off nokaslr
 CFG
   mcopy -i "$1" "$work/syslinux.cfg" ::syslinux.cfg
   syslinux --install "$1"
