@@ -1,0 +1,130 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"golang.org/x/sync/semaphore"
+	"modernc.org/sqlite"
+)
+
+// timeLayout is UTC without a zone, the literal MySQL wants. On SQLite it
+// makes text that sorts by time and parses back to exactly the same UTC time.
+const timeLayout = "2006-01-02 15:04:05.999999"
+
+type sqliteDialect struct{ *sqlitedialect.Dialect }
+
+func (sqliteDialect) AppendTime(b []byte, t time.Time) []byte { return appendTime(b, t) }
+
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '\'')
+	b = t.UTC().AppendFormat(b, timeLayout)
+	return append(b, '\'')
+}
+
+func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
+	path, cleanup, err := sqlitePath(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*DB, error) {
+		if cleanup != nil {
+			cleanup()
+		}
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	// The file holds secrets; SQLite gives its companions the same mode.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fail(err)
+	}
+	_ = f.Close()
+
+	syncMode := "FULL"
+	if cfg.NoSync || cleanup != nil {
+		syncMode = "OFF"
+	}
+	base, err := sqlite.NewConnector(sqliteDSN(path, syncMode))
+	if err != nil {
+		return fail(err)
+	}
+	c := &core{writer: semaphore.NewWeighted(1)}
+	pool := sql.OpenDB(&connector{Connector: base, core: c})
+	// A connection that waits for the writer's turn is not one that reads, so
+	// there are more of them than processors; the idle ones are few, each keeps
+	// pages in memory.
+	pool.SetMaxOpenConns(64)
+	pool.SetMaxIdleConns(4 + 2*runtime.GOMAXPROCS(0))
+	pool.SetConnMaxIdleTime(time.Minute)
+
+	var mode string
+	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		_ = pool.Close()
+		return fail(err)
+	}
+	if mode != "wal" {
+		_ = pool.Close()
+		return fail(fmt.Errorf("journal mode is %q and cannot be made wal: the file system does not support it", mode))
+	}
+	return &DB{
+		DB:   bun.NewDB(pool, sqliteDialect{sqlitedialect.New()}),
+		core: c, log: log, path: path, cleanup: cleanup,
+	}, nil
+}
+
+// sqliteDSN names the pragmas of every connection. Writers wait for each other
+// in the process by a queue; busy_timeout is for other processes (an audit, a
+// backup) at the same file.
+func sqliteDSN(path, syncMode string) string {
+	q := url.Values{}
+	q.Set("_txlock", "immediate")
+	for _, p := range []string{
+		"busy_timeout(10000)",
+		"journal_mode(WAL)",
+		"synchronous(" + syncMode + ")",
+		"foreign_keys(ON)",
+		"temp_store(MEMORY)",
+		"journal_size_limit(16777216)",
+	} {
+		q.Add("_pragma", p)
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// sqlitePath returns the file behind a URL. A ":memory:" database is a file in
+// memory that its handle owns: SQLite's own have no WAL, so that readers would
+// fail where they wait in production.
+func sqlitePath(raw string) (path string, cleanup func(), err error) {
+	rest := strings.TrimPrefix(raw, "sqlite:")
+	if rest == ":memory:" {
+		parent := "/dev/shm"
+		if _, err := os.Stat(parent); err != nil {
+			parent = ""
+		}
+		dir, err := os.MkdirTemp(parent, "hastack-db-")
+		if err != nil {
+			return "", nil, err
+		}
+		return filepath.Join(dir, "memory.db"), func() { _ = os.RemoveAll(dir) }, nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.RawQuery != "" {
+		return "", nil, errors.New("database url: want sqlite:///absolute/path.db or sqlite::memory:")
+	}
+	path = filepath.Clean(u.Path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", nil, fmt.Errorf("directory of the database: %w", err)
+	}
+	return path, nil, nil
+}
