@@ -78,7 +78,9 @@ func mysqlConfig(raw string) (*mysql.Config, error) {
 	mc.Timeout = 5 * time.Second
 	mc.ReadTimeout = 30 * time.Second // a Galera that lost a node stalls for seconds, then goes on
 	mc.WriteTimeout = 30 * time.Second
-	mc.Params = map[string]string{"charset": "utf8mb4"}
+	if err := mc.Apply(mysql.Charset("utf8mb4", "")); err != nil {
+		return nil, err
+	}
 	return mc, nil
 }
 
