@@ -1,0 +1,64 @@
+# Hastack. `make up` gives a running cloud, `make test` passes the tests.
+SHELL := /bin/bash
+STATE_DIR ?= /var/lib/hastack
+BIN := bin/hastack
+IMAGE := bin/image/disk.qcow2
+
+# What a cloud with real servers runs, and what builds its guest image.
+PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-ping openssh-client \
+	genisoimage novnc python3-openstackclient curl \
+	busybox-static cpio lz4 e2fsprogs dosfstools mtools fdisk binutils openssl
+# What the tests start beside it: the engines of a cluster.
+TEST_PACKAGES := mariadb-server rabbitmq-server memcached arping tcpdump conntrack jq
+
+.PHONY: all deps test-deps build image up down reset test check lint race bench e2e compat clean
+all: build
+
+deps:
+	@packaging/deps.sh $(PACKAGES)
+
+test-deps: deps
+	@packaging/deps.sh $(TEST_PACKAGES)
+
+build: $(BIN)
+$(BIN): go.mod $(shell find cmd internal -name '*.go' -o -name '*.sql' -o -name '*.html' 2>/dev/null)
+	@packaging/step.sh build "$(BIN)" go build -trimpath -o $(BIN) ./cmd/hastack
+
+image: $(IMAGE)
+$(IMAGE): image/build.sh
+	@packaging/step.sh image "testvm from Debian packages" image/build.sh bin/image
+
+up: deps $(BIN) $(IMAGE)
+	@$(BIN) up --state-dir $(STATE_DIR)
+
+down: $(BIN)
+	@$(BIN) down --state-dir $(STATE_DIR)
+
+reset: $(BIN)
+	@$(BIN) reset --yes --state-dir $(STATE_DIR)
+
+# The tests need no root, network or daemon; what needs them says why it skips.
+test:
+	go test ./...
+
+race:
+	go test -race ./...
+
+lint:
+	@packaging/lint.sh
+
+check: lint race build
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+# The whole cloud with real servers, in a network namespace of its own.
+e2e: test-deps $(BIN) $(IMAGE)
+	test/e2e/run.sh
+
+# gophercloud's own acceptance tests against the built binary.
+compat: $(BIN)
+	test/compat/run.sh
+
+clean:
+	rm -rf bin

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/stack"
+	"github.com/hastack/hastack/internal/telemetry"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var path, listen string
+	cmd := &cobra.Command{
+		Use:   "serve ROLE...",
+		Short: "Run one or more services in this process",
+		Long:  "Run services until SIGTERM. Roles: all, " + strings.Join(stack.Roles(), ", ") + ".",
+		Example: "  hastack serve nova-api --config /etc/hastack/hastack.yaml --listen 127.0.0.1:8774\n" +
+			"  hastack serve all --config /var/lib/hastack/hastack.yaml",
+		RunE: func(cmd *cobra.Command, roles []string) error {
+			if len(roles) == 0 {
+				return usageError{errors.New("say which services to run: hastack serve ROLE...")}
+			}
+			cfg, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			if listen != "" {
+				cfg.Listen = listen
+			}
+			if cmd.Flags().Changed("state-dir") {
+				cfg.StateDir = a.stateDir
+			}
+			return a.serve(cmd.Context(), cfg, roles)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "/etc/hastack/hastack.yaml", "configuration file")
+	cmd.Flags().StringVar(&listen, "listen", "", "address to serve on instead of the configuration's")
+	return cmd
+}
+
+// serve runs roles until ctx ends. The whole cloud in one process holds the
+// lock of its state directory meanwhile.
+func (a *app) serve(ctx context.Context, cfg *config.Config, roles []string) error {
+	if len(roles) == 1 && roles[0] == "all" {
+		lock, err := lockState(cfg.StateDir)
+		if err != nil {
+			return err
+		}
+		if lock == nil {
+			return fmt.Errorf("another process serves the cloud in %s", cfg.StateDir)
+		}
+		defer lock.Close()
+		if err := writeRunFile(cfg.StateDir, daemon{PID: os.Getpid(), Listen: cfg.Listen, Driver: cfg.Compute.Driver}); err != nil {
+			return err
+		}
+	}
+	return a.run(ctx, cfg, roles, nil)
+}
+
+func (a *app) run(ctx context.Context, cfg *config.Config, roles []string, ready func()) error {
+	out, closeLog, err := a.logOutput(cfg)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	level, err := telemetry.ParseLevel(cfg.Log.Level)
+	if err != nil {
+		return err
+	}
+	log := telemetry.NewLogger(out, level).With("host", cfg.Host)
+	s, err := stack.New(ctx, cfg, roles, log)
+	if err != nil {
+		log.Error("start", "error", err)
+		return err
+	}
+	if err := s.Run(ctx, ready); err != nil {
+		log.Error("stopped", "error", err)
+		return err
+	}
+	return nil
+}
+
+func (a *app) logOutput(cfg *config.Config) (io.Writer, func(), error) {
+	if cfg.Log.File == "" {
+		return a.err, func() {}, nil
+	}
+	f, err := os.OpenFile(cfg.Log.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open log: %w", err)
+	}
+	return f, func() { _ = f.Close() }, nil
+}
