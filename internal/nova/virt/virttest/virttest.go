@@ -57,6 +57,7 @@ func Run(t *testing.T, s Setup) {
 		t.Run(name, func(t *testing.T) {
 			su := &suite{Setup: s, t: t, dir: shortDir(t)}
 			su.open()
+			t.Cleanup(func() { _ = su.d.Close() }) // after the servers are destroyed
 			f(su)
 		})
 	}
@@ -78,7 +79,6 @@ func (s *suite) open() {
 	if _, err := d.Recover(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = d.Close() })
 }
 
 // make defines a server and sees to its end.
@@ -218,7 +218,6 @@ func (s *suite) restart() {
 	s.must(err)
 	s.must(s.d.Close())
 	s.d = s.Open(s.t, s.dir)
-	s.t.Cleanup(func() { _ = s.d.Close() })
 	found, err := s.d.Recover(ctx)
 	s.must(err)
 	got := map[string]virt.Info{}
