@@ -77,6 +77,9 @@ type Driver interface {
 	// explains: processes, directories, taps.
 	Inventory(ctx context.Context) (*rpc.HostAudit, error)
 
+	// Bases lists the base files that some server's disk stands on.
+	Bases(ctx context.Context) ([]string, error)
+
 	// Close lets go of the servers without stopping them.
 	Close() error
 }

@@ -156,3 +156,6 @@ func (d *Driver) Crash(id string) error {
 	}
 	return d.save(s)
 }
+
+// Bases implements virt.Driver: a fake server has no disk.
+func (d *Driver) Bases(context.Context) ([]string, error) { return nil, nil }

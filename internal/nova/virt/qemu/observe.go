@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/virt"
 )
@@ -261,4 +262,25 @@ func diskUsage(dir string) (bytes int64) {
 		}
 	}
 	return bytes
+}
+
+// Bases implements virt.Driver. A definition that cannot be read is an error:
+// guessing that it needs nothing could delete its disk's base.
+func (d *Driver) Bases(context.Context) ([]string, error) {
+	dirs, err := d.serverIDs()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, id := range dirs {
+		s, err := d.load(id)
+		if fault.Is(err, fault.NotFound) {
+			continue // half-made or half-removed: it never ran or never will again
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.Root.Path)
+	}
+	return out, nil
 }
