@@ -59,6 +59,8 @@ func (rt *Router) outermost(next http.Handler) http.Handler {
 		st := &state{}
 		ctx := context.WithValue(telemetry.WithRequestID(r.Context(), id), stateKey{}, st)
 		r = r.WithContext(ctx)
+		ctx, endSpan := rt.cfg.Tracing.Request(r, rt.cfg.Service)
+		r = r.WithContext(ctx)
 		cw := &countingWriter{ResponseWriter: w}
 		cw.Header().Set("X-Openstack-Request-Id", id)
 		if rt.cfg.Service == "compute" {
@@ -73,6 +75,7 @@ func (rt *Router) outermost(next http.Handler) http.Handler {
 				rt.fail(cw, r, errors.New("panic"))
 			}
 			rt.observe(ctx, r, st, cw, rt.cfg.Clock.Now().Sub(start))
+			endSpan(st.route, cw.status)
 		}()
 		if len(r.URL.Path)+len(r.URL.RawQuery) > maxPath {
 			rt.fail(cw, r, fault.New(fault.BadRequest, "the URL is longer than %d bytes", maxPath))

@@ -48,6 +48,7 @@ type Config struct {
 	Policy  *policy.Enforcer
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics
+	Tracing *telemetry.Tracing
 	Clock   clock.Clock // nil means the system's
 }
 

@@ -19,6 +19,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if id := telemetry.RequestID(r.Context()); id != "" && r.Header.Get("X-Openstack-Request-Id") == "" {
 		r = r.Clone(r.Context())
 		r.Header.Set("X-Openstack-Request-Id", id)
+		telemetry.Inject(r.Context(), r.Header)
 	}
 	return t.Base.RoundTrip(r)
 }
