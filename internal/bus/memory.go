@@ -76,7 +76,7 @@ func (b *Memory) Call(ctx context.Context, to Target, method string, args, reply
 	deadline, _ := ctx.Deadline()
 	in.timeout = time.Until(deadline)
 	item := &memItem{in: in, reply: make(chan outcome, 1)}
-	if err := b.put(to.String(), item); err != nil {
+	if err := b.put(ctx, to.String(), item); err != nil {
 		return err
 	}
 	b.count.calls.Add(1)
@@ -142,7 +142,7 @@ func (b *Memory) Cast(ctx context.Context, to Target, method string, args any) e
 	if err != nil {
 		return err
 	}
-	if err := b.put(to.String(), &memItem{in: in}); err != nil {
+	if err := b.put(ctx, to.String(), &memItem{in: in}); err != nil {
 		return err
 	}
 	b.count.casts.Add(1)
@@ -171,7 +171,7 @@ func (b *Memory) Fanout(ctx context.Context, topic, method string, args any) err
 	return nil
 }
 
-func (b *Memory) put(name string, item *memItem) error {
+func (b *Memory) put(ctx context.Context, name string, item *memItem) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -181,9 +181,19 @@ func (b *Memory) put(name string, item *memItem) error {
 	if len(q.pending) >= maxPending {
 		return fault.New(fault.Unavailable, "bus: queue %s is full", name)
 	}
-	q.pending = append(q.pending, item)
+	for range copies(ctx) {
+		q.pending = append(q.pending, item)
+	}
 	b.dispatch(q)
 	return nil
+}
+
+// answer gives the caller its reply; a second one, of a copy, is dropped.
+func (i *memItem) answer(out outcome) {
+	select {
+	case i.reply <- out:
+	default:
+	}
 }
 
 // dispatch gives pending messages to servers with a free place. It needs mu.
@@ -217,9 +227,9 @@ func (q *memQueue) free() *memServer {
 func (b *Memory) deliver(s *memServer, q *memQueue, item *memItem) {
 	defer s.wg.Done()
 	out := s.run(item.in)
-	if item.reply != nil {
+	if item.reply != nil && !s.replyLost() {
 		b.count.replies.Add(1)
-		item.reply <- out
+		item.answer(out)
 	}
 	b.mu.Lock()
 	s.running--
@@ -242,7 +252,7 @@ func (b *Memory) retry(s *memServer, name string, item *memItem, err error) {
 		next := *item.in
 		next.attempt++
 		next.Redelivered = true
-		if err := b.put(name, &memItem{in: &next}); err != nil {
+		if err := b.put(s.ctx, name, &memItem{in: &next}); err != nil {
 			s.log.ErrorContext(s.ctx, "message dropped", "method", next.Method, "message_id", next.ID, "error", err)
 		}
 	})
@@ -304,7 +314,7 @@ func (b *Memory) Close() error {
 		}
 		for _, item := range q.pending {
 			if item.reply != nil {
-				item.reply <- outcome{fault: errClosed}
+				item.answer(outcome{fault: errClosed})
 			}
 		}
 		q.pending = nil

@@ -127,6 +127,18 @@ func (r *runner) call(ctx context.Context, m *Message) (result any, err error) {
 	return r.handler(ctx, m)
 }
 
+// replyLost is the fault point of a reply that never arrives.
+func (r *runner) replyLost() bool { return failpoint.At(r.ctx, "bus.reply.before-send") != nil }
+
+// copies is how often to send a message: once, but for the fault point that
+// makes duplicates.
+func copies(ctx context.Context) int {
+	if failpoint.At(ctx, "bus.send.duplicate") != nil {
+		return 2
+	}
+	return 1
+}
+
 // again tells whether a failed cast gets another try, and after what pause.
 func (r *runner) again(in *inbound, err error) (time.Duration, bool) {
 	attrs := []any{"method", in.Method, "message_id", in.ID, "attempt", in.attempt, "error", err}

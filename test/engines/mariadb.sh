@@ -54,9 +54,10 @@ start() { # DIR PORT
 			> "$dir/install.log" 2>&1 || die "cannot make the database: see $dir/install.log"
 	fi
 	setsid "$daemon" --defaults-file="$dir/my.cnf" > "$dir/daemon.log" 2>&1 < /dev/null &
-	n=0
+	daemon_pid=$! n=0
 	until sql "$dir" "select 1" > /dev/null 2>&1; do
 		n=$((n + 1))
+		[ -e "/proc/$daemon_pid/exe" ] || die "ended at once: see $dir/error.log and $dir/daemon.log"
 		[ $n -le 300 ] || die "not ready after 60 s: see $dir/error.log"
 		sleep 0.2
 	done

@@ -55,9 +55,10 @@ start() { # DIR PORT
 		RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_PID_FILE="$dir/pid" \
 		RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}' \
 		$daemon > "$dir/daemon.log" 2>&1 < /dev/null &
-	n=0
+	daemon_pid=$! n=0
 	until ready "$dir" "$port"; do
 		n=$((n + 1))
+		[ -e "/proc/$daemon_pid/exe" ] || die "ended at once: $(tail -n 3 "$dir/daemon.log")"
 		[ $n -le 450 ] || die "port $port is not open after 90 s: see $dir/daemon.log"
 		sleep 0.2
 	done

@@ -53,6 +53,8 @@ func Run(t *testing.T, open func(t *testing.T, o bus.Options) bus.Bus) {
 		"HandlersMayCallEachOther":            nestedCalls,
 		"StatsCountMessages":                  statsCount,
 		"LargeMessagesArriveWhole":            largeMessages,
+		"CopiesOfAMessageRunOnce":             copiesRunOnce,
+		"CallWithALostReplyTimesOut":          lostReply,
 		"CallCancelledByItsCallerReturnsSoon": callCancelled,
 	} {
 		t.Run(name, func(t *testing.T) {

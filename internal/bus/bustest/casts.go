@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
+	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 )
 
@@ -296,4 +297,46 @@ func largeMessages(t *testing.T, b bus.Bus) {
 	if out.B != big {
 		t.Fatalf("%d bytes came back", len(out.B))
 	}
+}
+
+func copiesRunOnce(t *testing.T, b bus.Bus) {
+	tp := topic(t)
+	var n atomic.Int64
+	serve(t, b, tp, "h", func(context.Context, *bus.Message) (any, error) {
+		time.Sleep(20 * time.Millisecond)
+		return n.Add(1), nil
+	})
+	arm(t, "bus.send.duplicate=error")
+	before := b.Stats().Duplicates
+	cast(t, b, bus.Target{Topic: tp, Host: "h"}, "x", nil)
+	eventually(t, "the copy recognised", func() bool { return b.Stats().Duplicates-before == 1 })
+	var out int64
+	if err := b.Call(within(t, 10*time.Second), bus.Target{Topic: tp}, "x", nil, &out); err != nil || out != 2 {
+		t.Errorf("call: %d, %v", out, err)
+	}
+	eventually(t, "the copy of the call recognised", func() bool { return b.Stats().Duplicates-before == 2 })
+	if n.Load() != 2 {
+		t.Errorf("two messages ran %d times", n.Load())
+	}
+}
+
+func lostReply(t *testing.T, b bus.Bus) {
+	tp := topic(t)
+	var n atomic.Int64
+	serve(t, b, tp, "", func(context.Context, *bus.Message) (any, error) { n.Add(1); return nil, nil })
+	arm(t, "bus.reply.before-send=drop#1")
+	if err := b.Call(within(t, 500*time.Millisecond), bus.Target{Topic: tp}, "x", nil, nil); !fault.Is(err, fault.Timeout) {
+		t.Errorf("error = %v, want a Timeout", err)
+	}
+	if n.Load() != 1 {
+		t.Errorf("the effect happened %d times", n.Load())
+	}
+}
+
+func arm(t *testing.T, spec string) {
+	t.Helper()
+	if err := failpoint.Arm(spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { failpoint.Disarm() })
 }

@@ -1,0 +1,225 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/hastack/hastack/internal/fault"
+)
+
+// confirmTimeout is how long a publisher waits for the broker before it tries
+// again. A link that is cut without a word would else cost the heartbeat.
+const confirmTimeout = 3 * time.Second
+
+// A publisher sends with confirms on one channel, made again when it breaks.
+type publisher struct {
+	link  *link
+	count *counters
+
+	mu       sync.Mutex // guards what follows
+	ch       *amqp.Channel
+	known    map[string]bool // queues and exchanges declared on this channel
+	returned map[string]bool // ids of messages that no queue took
+}
+
+func newPublisher(l *link, c *counters) *publisher {
+	return &publisher{link: l, count: c, returned: map[string]bool{}}
+}
+
+var errReturned = errors.New("bus: no queue took the message")
+
+// toQueue stores m in a durable queue, which it declares if need be.
+func (p *publisher) toQueue(ctx context.Context, queue string, m amqp.Publishing) error {
+	return p.publish(ctx, "", queue, true, m, func(ch *amqp.Channel) error { return declareQueue(ch, queue) })
+}
+
+func (p *publisher) toFanout(ctx context.Context, exchange string, m amqp.Publishing) error {
+	return p.publish(ctx, exchange, "", false, m, func(ch *amqp.Channel) error { return declareFanout(ch, exchange) })
+}
+
+// toReply answers a caller. Its queue is its own to declare; one that is gone
+// has no caller any more.
+func (p *publisher) toReply(ctx context.Context, queue string, m amqp.Publishing) error {
+	err := p.publish(ctx, "", queue, true, m, nil)
+	if errors.Is(err, errReturned) {
+		return nil
+	}
+	return err
+}
+
+// publish repeats try until the broker confirms or ctx ends.
+func (p *publisher) publish(ctx context.Context, exchange, key string, mandatory bool, m amqp.Publishing,
+	declare func(*amqp.Channel) error) error {
+	var last error
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := p.try(ctx, exchange, key, mandatory, m, declare)
+		if err == nil || (declare == nil && errors.Is(err, errReturned)) {
+			return err
+		}
+		if errors.Is(err, errClosed) {
+			return err
+		}
+		if last = err; ctx.Err() != nil || !sleep(ctx, jitter(pause)) {
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return context.Cause(ctx)
+			}
+			return fault.Wrap(fault.Unavailable, last, "message %s to %s: the bus did not take it in time", m.Type, exchange+key)
+		}
+		p.count.resent.Add(1)
+	}
+}
+
+func (p *publisher) try(ctx context.Context, exchange, key string, mandatory bool, m amqp.Publishing,
+	declare func(*amqp.Channel) error) error {
+	ch, err := p.channel(ctx)
+	if err != nil {
+		return err
+	}
+	if declare != nil {
+		if err := p.declare(ctx, ch, exchange+"/"+key, declare); err != nil {
+			return err
+		}
+	}
+	confirm, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, key, mandatory, false, m)
+	if err != nil {
+		p.drop(ch)
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	acked, err := confirm.WaitContext(wait)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			p.drop(ch)
+			p.link.suspect() // silent for too long: the next try goes to another member
+		}
+		return err
+	case !acked: // during a leader election, or the channel has closed
+		return errors.New("bus: the broker refused the message")
+	case mandatory && p.wasReturned(m.MessageId):
+		p.undeclare(exchange + "/" + key)
+		return errReturned
+	}
+	return nil
+}
+
+// channel returns the open channel or makes one.
+func (p *publisher) channel(ctx context.Context) (*amqp.Channel, error) {
+	p.mu.Lock()
+	ch := p.ch
+	p.mu.Unlock()
+	if ch != nil && !ch.IsClosed() {
+		return ch, nil
+	}
+	ch, err := p.link.channel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ch.Confirm(false); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ch != nil && !p.ch.IsClosed() { // another was faster
+		go func() { _ = ch.Close() }()
+		return p.ch, nil
+	}
+	p.ch, p.known = ch, map[string]bool{}
+	// The broker sends a return before the confirm of the same message, and
+	// the library hands it over before it settles the confirm: the channel is
+	// unbuffered and noteReturns does nothing slow.
+	returns := ch.NotifyReturn(make(chan amqp.Return))
+	go p.noteReturns(returns)
+	return ch, nil
+}
+
+func (p *publisher) noteReturns(returns <-chan amqp.Return) {
+	for r := range returns {
+		p.mu.Lock()
+		if len(p.returned) < 10_000 {
+			p.returned[r.MessageId] = true
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (p *publisher) wasReturned(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.returned[id]
+	delete(p.returned, id)
+	return was
+}
+
+// drop gives up a channel that failed.
+func (p *publisher) drop(ch *amqp.Channel) {
+	p.mu.Lock()
+	if p.ch == ch {
+		p.ch = nil
+	}
+	p.mu.Unlock()
+	go func() { _ = ch.Close() }()
+}
+
+func (p *publisher) undeclare(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.known, what)
+}
+
+// declare makes sure of a queue or exchange, once a channel, on a channel of
+// its own: a refused declaration closes the channel it was made on.
+func (p *publisher) declare(ctx context.Context, on *amqp.Channel, what string, f func(*amqp.Channel) error) error {
+	p.mu.Lock()
+	known := p.ch == on && p.known[what]
+	p.mu.Unlock()
+	if known {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { // the library's declare has no deadline
+		ch, err := p.link.channel(ctx)
+		if err == nil {
+			err = f(ch)
+			_ = ch.Close()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil {
+			p.mu.Lock()
+			if p.ch == on {
+				p.known[what] = true
+			}
+			p.mu.Unlock()
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func declareQueue(ch *amqp.Channel, name string) error {
+	_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
+	return err
+}
+
+func declareFanout(ch *amqp.Channel, name string) error {
+	return ch.ExchangeDeclare(name, amqp.ExchangeFanout, true, false, false, false, nil)
+}
+
+// faultBody is a reply that is a fault.
+func faultBody(f *fault.Error) []byte {
+	body, err := json.Marshal(f)
+	if err != nil { // it is three plain fields
+		return []byte(`{}`)
+	}
+	return body
+}

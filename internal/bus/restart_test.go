@@ -1,0 +1,116 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hastack/hastack/internal/bus"
+)
+
+// A confirmed cast outlives the broker, and clients and servers find it again.
+func TestRabbitCastsSurviveTheBrokersRestart(t *testing.T) {
+	rabbitURL(t)
+	if os.Getuid() != 0 {
+		t.Skip("starting a broker of its own needs root")
+	}
+	if testing.Short() {
+		t.Skip("a broker takes half a minute to start twice")
+	}
+	br := startBroker(t)
+	client := dial(t, bus.Options{}, br.url)
+	to := bus.Target{Topic: newTopic(), Host: "h"}
+	const n = 20
+	for i := range n {
+		if err := client.Cast(deadline(t, 20*time.Second), to, "note", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	br.restart(t)
+	var mu sync.Mutex
+	got := map[int]bool{}
+	m := bus.NewMux()
+	bus.On(m, "note", func(_ context.Context, i int) (any, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[i] = true
+		return nil, nil
+	})
+	if _, err := client.Serve(deadline(t, 60*time.Second), to.Topic, to.Host, m.Handle); err != nil {
+		t.Fatal(err)
+	}
+	for range 600 {
+		mu.Lock()
+		all := len(got) == n
+		mu.Unlock()
+		if all {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%d of %d casts came back", len(got), n)
+}
+
+type broker struct{ script, dir, port, url string }
+
+func startBroker(t *testing.T) *broker {
+	t.Helper()
+	script, err := filepath.Abs("../../test/engines/rabbitmq.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not t.TempDir: the broker's user may not pass its parent.
+	dir, err := os.MkdirTemp("", "hastack-broker-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{script: script, dir: dir, port: lowPort(t)}
+	b.start(t)
+	t.Cleanup(func() { _ = exec.Command(script, "stop", b.dir).Run() })
+	return b
+}
+
+func (b *broker) start(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(b.script, "start", b.dir, b.port)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("start a broker: %v", err)
+	}
+	_, _ = fmt.Sscan(string(out), &b.url)
+}
+
+// restart stops the broker cleanly, as an upgrade does, and starts it again.
+func (b *broker) restart(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(b.script, "stop", b.dir).CombinedOutput(); err != nil {
+		t.Fatalf("stop the broker: %v: %s", err, out)
+	}
+	b.start(t)
+}
+
+// lowPort finds a free port that leaves room for the broker's others, which
+// are 20000 above it.
+func lowPort(t *testing.T) string {
+	t.Helper()
+	for port := 21000; port < 29000; port += 7 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = ln.Close()
+			return fmt.Sprint(port)
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
