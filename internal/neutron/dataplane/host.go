@@ -73,6 +73,9 @@ func NewHost(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
+	if cfg.TunnelIP.IsLoopback() {
+		cfg.TunnelIP = netip.Addr{} // one machine: nobody to tunnel to
+	}
 	h := &Host{cfg: cfg, tag: Tag(cfg.StateDir), log: cfg.Log, nl: nl, nft: nft, nat: map[string]*natState{}, closing: make(chan struct{})}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -180,6 +183,12 @@ func (h *Host) addBridge(name string, own owner) (netlink.Link, error) {
 // links lists the devices of the host by name.
 func (h *Host) links() (map[string]netlink.Link, error) {
 	list, err := h.nl.LinkList()
+	for range 5 {
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break // else devices came or went meanwhile: the list may lack some
+		}
+		list, err = h.nl.LinkList()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}

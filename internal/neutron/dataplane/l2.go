@@ -199,7 +199,7 @@ func (l *l2run) unplug() {
 	}
 	for name, link := range l.links {
 		master := byIndex[link.Attrs().MasterIndex]
-		if master == "" || !l.isPortDevice(name) || !l.ourBridge(master) || wanted[name] == master {
+		if master == "" || !isPortDevice(name) || !l.ourBridge(master) || wanted[name] == master {
 			continue
 		}
 		if err := l.h.nl.LinkSetNoMaster(link); err != nil && !isGone(err) {
@@ -212,7 +212,7 @@ func (l *l2run) unplug() {
 
 // isPortDevice tells our port devices by their name: tap and the start of an
 // id with its dash, which nobody else's tap0 looks like.
-func (l *l2run) isPortDevice(name string) bool {
+func isPortDevice(name string) bool {
 	rest, ok := strings.CutPrefix(name, prefixTap)
 	return ok && len(rest) == 11 && rest[8] == '-'
 }

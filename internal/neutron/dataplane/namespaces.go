@@ -1,0 +1,120 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Listen opens a TCP socket inside a named namespace. The socket works from
+// any thread; it dies with the namespace, so callers watch NamespaceID.
+func Listen(ctx context.Context, namespace, address string) (net.Listener, error) {
+	ns, err := openNamespace(namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.close()
+	var l net.Listener
+	err = ns.do(func() error {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "tcp4", address)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s in %s: %w", address, namespace, err)
+	}
+	return l, nil
+}
+
+// NamespaceID tells one namespace from a later one of the same name; 0 means
+// that there is none.
+func NamespaceID(name string) uint64 {
+	path := filepath.Join(netnsDir, name)
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Statfs(path, &fs) != nil || fs.Type != nsfsMagic || unix.Stat(path, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// WatchLinks calls wake whenever a device of the host changes, until done is
+// closed. It returns once it listens, so no change after that is missed.
+func WatchLinks(done <-chan struct{}, wake func()) error {
+	ch := make(chan netlink.LinkUpdate, 64)
+	opts := netlink.LinkSubscribeOptions{ErrorCallback: func(error) { wake() }}
+	if err := netlink.LinkSubscribeWithOptions(ch, done, opts); err != nil {
+		return fmt.Errorf("watch devices: %w", err)
+	}
+	go func() {
+		for u := range ch {
+			if isPortDevice(u.Attrs().Name) {
+				wake()
+			}
+		}
+	}()
+	return nil
+}
+
+// Namespaces lists our namespaces with their kind and owner.
+func (h *Host) Namespaces() []NamespaceThing { return h.ownedNamespaces() }
+
+// DHCPHealthy tells cheaply whether a network's DHCP server still stands:
+// namespace, device and process. What it misses, a full reconcile finds.
+func (h *Host) DHCPHealthy(networkID, portID string) bool {
+	name := DHCPNamespace(networkID)
+	if NamespaceID(name) == 0 || !h.exists(TapName(portID)) {
+		return false
+	}
+	pid := readPid(h.dhcpFiles(networkID).path("pid"))
+	if pid == 0 {
+		// A network without DHCP subnets has a namespace and no process.
+		_, err := os.Stat(h.dhcpFiles(networkID).path("pid"))
+		return err != nil
+	}
+	return sameNamespace(pid, name)
+}
+
+// RouterHealthy tells cheaply whether a router still stands: namespace,
+// devices, and its advertisements if it made any.
+func (h *Host) RouterHealthy(routerID string, portIDs []string) bool {
+	name := RouterNamespace(routerID)
+	if NamespaceID(name) == 0 {
+		return false
+	}
+	for _, id := range portIDs {
+		if !h.exists(TapName(id)) {
+			return false
+		}
+	}
+	pid := readPid(h.dir("router", routerID, "ra.pid"))
+	return pid == 0 || sameNamespace(pid, name)
+}
+
+func (h *Host) exists(link string) bool {
+	_, err := h.nl.LinkByName(link)
+	return err == nil
+}
+
+// sameNamespace tells whether a live process is in a named namespace. A dead
+// one that nobody collected yet has no namespace any more.
+func sameNamespace(pid int, name string) bool {
+	var st unix.Stat_t
+	return unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) == nil && st.Ino == NamespaceID(name)
+}
+
+// mapped tells whether a prefix is that of one of our physical networks.
+func (h *Host) mapped(p netip.Prefix) bool {
+	for _, m := range h.cfg.BridgeMappings {
+		if m.HostAddress.IsValid() && m.HostAddress.Masked() == p {
+			return true
+		}
+	}
+	return false
+}
