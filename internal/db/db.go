@@ -48,6 +48,11 @@ type Config struct {
 // each its own transaction; several that belong together go through Tx.
 type DB struct {
 	*bun.DB
+	// writing is where Tx takes its connection: the same pool on MySQL. On
+	// SQLite it is a pool of one, for the one writer. Were it the common pool,
+	// single statements that wait there for their turn could hold every
+	// connection, and the writer whose turn it is would find none.
+	writing *bun.DB
 	core    *core
 	log     *slog.Logger
 	path    string // of the SQLite file
@@ -87,6 +92,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 // Close ends all connections; statements that run are waited for.
 func (d *DB) Close() error {
 	err := d.DB.Close()
+	if d.writing != d.DB {
+		err = errors.Join(d.writing.Close(), err)
+	}
 	if d.cleanup != nil {
 		d.cleanup()
 	}
@@ -153,8 +161,6 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) err
 func (d *DB) try(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) (err error) {
 	mark := &txMark{}
 	if d.core.writer != nil {
-		// Before a connection is taken from the pool, so that writers who wait
-		// for their turn do not keep readers from theirs.
 		if err := d.core.writer.Acquire(ctx, 1); err != nil {
 			return err
 		}
@@ -162,7 +168,7 @@ func (d *DB) try(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) er
 		mark.locked = true
 	}
 	ctx = context.WithValue(ctx, txKey{d.core}, mark)
-	tx, err := d.BeginTx(ctx, nil)
+	tx, err := d.writing.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,8 @@ func openMySQL(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		_ = pool.Close()
 		return nil, fmt.Errorf("open database %s on %s: %w", mc.DBName, mc.Addr, err)
 	}
-	return &DB{DB: bun.NewDB(pool, mysqlDialect{mysqldialect.New()}), core: c, log: log}, nil
+	all := bun.NewDB(pool, mysqlDialect{mysqldialect.New()})
+	return &DB{DB: all, writing: all, core: c, log: log}, nil
 }
 
 // mysqlConfig reads mysql://user:password@host:port/name.

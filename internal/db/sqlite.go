@@ -60,10 +60,11 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 		return fail(err)
 	}
 	c := &core{writer: semaphore.NewWeighted(1)}
-	pool := sql.OpenDB(&connector{Connector: base, core: c})
-	// A connection that waits for the writer's turn is not one that reads, so
-	// there are more of them than processors; the idle ones are few, each keeps
-	// pages in memory.
+	pool, single := sql.OpenDB(&connector{Connector: base, core: c}), sql.OpenDB(&connector{Connector: base, core: c})
+	single.SetMaxOpenConns(1)
+	// A single statement that waits for the writer's turn keeps its connection
+	// from readers, so there are more of them than processors; the idle ones are
+	// few, each keeps pages in memory.
 	pool.SetMaxOpenConns(64)
 	pool.SetMaxIdleConns(4 + 2*runtime.GOMAXPROCS(0))
 	pool.SetConnMaxIdleTime(time.Minute)
@@ -77,9 +78,10 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 		_ = pool.Close()
 		return fail(fmt.Errorf("journal mode is %q and cannot be made wal: the file system does not support it", mode))
 	}
+	d := sqliteDialect{sqlitedialect.New()}
 	return &DB{
-		DB:   bun.NewDB(pool, sqliteDialect{sqlitedialect.New()}),
-		core: c, log: log, path: path, cleanup: cleanup,
+		DB: bun.NewDB(pool, d), writing: bun.NewDB(single, d), core: c,
+		log: log, path: path, cleanup: cleanup,
 	}, nil
 }
 

@@ -2,8 +2,10 @@ package db_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +82,33 @@ func TestWritersGetTheirTurnInOrder(t *testing.T) {
 	}
 	if err := <-first; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestManyWaitingWritersLeaveAConnectionForTheOneWhoseTurnItIs(t *testing.T) {
+	d := dbtest.Open(t, db.Config{URL: "sqlite::memory:"}, schema())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			id := fmt.Sprint(i)
+			_, err := d.NewInsert().Model(&thing{ID: id, Name: id, MadeAt: stamp}).Exec(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			err = d.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+				_, err := tx.NewUpdate().Table("things").Set("count = count + 1").Where("id = ?", id).Exec(ctx)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, d, "count = 1"); n != 200 {
+		t.Errorf("%d of 200 rows", n)
 	}
 }
 

@@ -422,7 +422,9 @@ func TestCancelStopsTheRunningStep(t *testing.T) {
 	for kind, want := range map[string]string{"boot": "a b -b -a", "wait": "w -w"} {
 		c.list = nil
 		o := begin(t, r, Spec{Kind: kind, ResourceID: "s"})
-		waitFor(t, func() bool { return slices.Contains(strings.Fields(c.String()), want[len(want)-1:]) || strings.HasSuffix(c.String(), "b") })
+		waitFor(t, func() bool {
+			return slices.Contains(strings.Fields(c.String()), want[len(want)-1:]) || strings.HasSuffix(c.String(), "b")
+		})
 		if err := r.Cancel(t.Context(), o.ID); err != nil {
 			t.Fatal(err)
 		}
