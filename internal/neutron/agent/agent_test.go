@@ -294,7 +294,7 @@ func TestFloatingIPHairpinSNATAndMetadata(t *testing.T) {
 	if _, err := dt.Run(b.NS, "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"); err == nil {
 		t.Error("a server that nobody knows got metadata")
 	}
-	if _, err := dt.Run("", "busybox", "wget", "-T", "2", "-q", "-O", "-", "http://172.24.4.10:9697/"); err == nil {
+	if _, err := dt.Run("", "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://172.24.4.10:9697/"); err == nil {
 		t.Error("the metadata proxy answers from outside")
 	}
 
@@ -340,7 +340,7 @@ func TestIsolatedNetworkGetsMetadataThroughDHCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	dt.Eventually(t, "metadata answers", 5*time.Second, func() bool {
-		out, _ := dt.Run(a.NS, "busybox", "wget", "-T", "2", "-q", "-O", "-", "http://169.254.169.254/")
+		out, _ := dt.Run(a.NS, "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/")
 		return out == "you are "+server
 	})
 }
