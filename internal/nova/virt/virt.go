@@ -37,6 +37,9 @@ type Driver interface {
 	// defined server keeps its disks and takes the new description; it must not
 	// be running.
 	Define(ctx context.Context, s *Server) error
+	// DropDisks removes the disks of a server that does not run, so that the
+	// next Define makes new ones. A server that is not there is no error.
+	DropDisks(ctx context.Context, id string) error
 	// PlugTap makes the tap device of nic, so that the network agent finds it.
 	PlugTap(ctx context.Context, nic NIC) error
 	// UnplugTap removes a tap; one that is not there is no error.

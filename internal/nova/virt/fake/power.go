@@ -96,3 +96,17 @@ func (d *Driver) Destroy(ctx context.Context, id string) error {
 	delete(d.servers, id)
 	return nil
 }
+
+// DropDisks implements virt.Driver: there are none.
+func (d *Driver) DropDisks(ctx context.Context, id string) error {
+	if err := d.enter(ctx, "DropDisks", id); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.servers[id]
+	if s != nil && (s.State == rpc.PowerRunning || s.State == rpc.PowerPaused) {
+		return fault.New(fault.Conflict, "server %s runs on its disks", id)
+	}
+	return nil
+}

@@ -63,6 +63,21 @@ func (d *Driver) Define(ctx context.Context, s *virt.Server) error {
 	return d.save(s)
 }
 
+// DropDisks implements virt.Driver.
+func (d *Driver) DropDisks(_ context.Context, id string) error {
+	if !ids.IsUUID(id) {
+		return nil
+	}
+	if d.running(id) != nil {
+		return fault.New(fault.Conflict, "server %s runs on its disks", id)
+	}
+	var files []string
+	for _, f := range []string{fileSuspend, fileResuming, fileRoot, fileEphemeral, fileSwap, fileDrive} {
+		files = append(files, d.path(id, f))
+	}
+	return remove(files...)
+}
+
 // makeOnce makes a file under a temporary name, so that a file of its final
 // name is whole.
 func (d *Driver) makeOnce(id, name string, fill func(*os.File) error) error {

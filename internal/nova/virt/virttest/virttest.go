@@ -52,6 +52,7 @@ func Run(t *testing.T, s Setup) {
 		"ScreenAnswersWhileRunning":             (*suite).screen,
 		"ConsoleIsBounded":                      (*suite).console,
 		"InventoryNamesWhatIsThere":             (*suite).inventory,
+		"DroppedDisksAreMadeAnew":               (*suite).rebuild,
 		"ConfigDriveAndExtraDisksAreAttachable": (*suite).drives,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -411,4 +412,19 @@ func (s *suite) drives() {
 	if !d.ConfigDisk {
 		s.t.Error("no config drive")
 	}
+}
+
+func (s *suite) rebuild() {
+	ctx, def := s.t.Context(), s.make(s.nic())
+	s.must(s.d.Start(ctx, def.ID))
+	s.kind(s.d.DropDisks(ctx, def.ID), fault.Conflict)
+	s.must(s.d.Stop(ctx, def.ID, 0))
+	for range 2 {
+		s.must(s.d.DropDisks(ctx, def.ID))
+	}
+	def.RootGB = 1
+	s.must(s.d.Define(ctx, def))
+	s.must(s.d.Start(ctx, def.ID))
+	s.state(def.ID, rpc.PowerRunning)
+	s.must(s.d.DropDisks(ctx, ids.UUID()))
 }
