@@ -233,3 +233,5 @@ func TestSec51BadPortIsClosedAloneAndOthersKeepTheirRules(t *testing.T) {
 		t.Errorf("reasons: %s", got)
 	}
 }
+
+func dataplaneConfig() dataplane.Config { return dataplane.Config{} }
