@@ -214,7 +214,7 @@ func TestMembersTakeOrRefuse(t *testing.T) {
 	one := path + "/" + authtokentest.OtherProject
 	c.Must(403, "member", "PUT", one, map[string]string{"status": "accepted"})
 	c.Must(400, "other", "PUT", one, map[string]string{"status": "maybe"})
-	c.Must(200, "other", "PUT", one, map[string]string{"status": "accepted"})
+	c.Must(200, "other", "PUT", one, map[string]string{"status": "accepted", "member": authtokentest.OtherProject})
 	if got := names(c, "other", ""); got != "gift" {
 		t.Errorf("accepted is not listed: %q", got)
 	}

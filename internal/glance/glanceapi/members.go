@@ -87,7 +87,8 @@ func (a *API) updateMember(r *httpapi.Request) (any, error) {
 		return nil, err
 	}
 	var in memberStatusBody
-	if err := r.Decode(&in); err != nil {
+	// openstacksdk sends the member beside the status; Glance ignores it.
+	if err := r.DecodeLoose(&in); err != nil {
 		return nil, err
 	}
 	m, err := a.glance.SetMemberStatus(r.Context(), img, member, in.Status)
