@@ -141,7 +141,10 @@ func (a *Agent) Inventory() (*dataplane.Inventory, error) { return a.host.Invent
 func (a *Agent) Cleanup(context.Context) error { return a.host.Cleanup() }
 
 // Close lets go of the machine without changing it; Run must have ended.
-func (a *Agent) Close() { a.host.Close() }
+func (a *Agent) Close() error {
+	a.host.Close()
+	return nil
+}
 
 // Run works until ctx ends. The machine stays as it is then: traffic does not
 // need the agent.

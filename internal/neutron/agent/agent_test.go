@@ -217,7 +217,9 @@ func (c *cloud) start(dir string) *running {
 			if err := <-done; err != nil {
 				c.t.Error(err)
 			}
-			a.Close()
+			if err := a.Close(); err != nil {
+				c.t.Error(err)
+			}
 		})
 	}}
 	c.t.Cleanup(r.stop)
