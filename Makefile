@@ -49,8 +49,8 @@ lint:
 
 check: lint race build
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+bench: $(BIN)
+	HASTACK_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
 # The whole cloud with real servers, in a network namespace of its own.
 e2e: test-deps $(BIN) $(IMAGE)
