@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/virt"
 )
@@ -11,14 +12,24 @@ import (
 // Delete implements rpc.Compute. It ends whatever else runs on the server.
 func (a *Agent) Delete(ctx context.Context, in rpc.ServerOp) error {
 	return a.do(ctx, in, rpc.MethodDelete, func(ctx context.Context, t *task) (rpc.Result, error) {
+		// A server that the database has forgotten was deleted while this host
+		// was down. Its ports were given back then; the rest is here.
+		gone := false
 		if err := t.info(ctx, ""); err != nil {
-			return rpc.Result{}, err
+			if gone = fault.Is(err, fault.NotFound); !gone {
+				return rpc.Result{}, err
+			}
 		}
 		err := t.step(ctx, rpc.Step{Name: "hypervisor"}, func() (string, error) { return "", a.driver.Destroy(ctx, in.ServerID) })
 		if err != nil {
 			return rpc.Result{}, err
 		}
-		err = t.step(ctx, rpc.Step{Name: "ports"}, func() (string, error) { return "", a.unbindPorts(ctx, t.spec, in.ServerID) })
+		err = t.step(ctx, rpc.Step{Name: "ports"}, func() (string, error) {
+			if gone {
+				return "", nil
+			}
+			return "", a.unbindPorts(ctx, t.spec, in.ServerID)
+		})
 		if err != nil {
 			return rpc.Result{}, err
 		}
