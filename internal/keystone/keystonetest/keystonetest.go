@@ -60,6 +60,11 @@ func WithClock(c clock.Clock) Option { return func(s *setup) { s.clock = c } }
 // WithConfig changes Keystone's configuration.
 func WithConfig(f func(*keystone.Config)) Option { return func(s *setup) { f(&s.config) } }
 
+// WithLockout locks users after that many wrong passwords.
+func WithLockout(attempts int) Option {
+	return func(s *setup) { s.config.LockoutAttempts = attempts }
+}
+
 // WithLog catches Keystone's log.
 func WithLog(l *slog.Logger) Option { return func(s *setup) { s.log = l } }
 
@@ -126,6 +131,11 @@ func (s *Server) start() {
 		s.T.Fatal(err)
 	}
 	mux.Handle("/identity/", http.StripPrefix("/identity", s.API))
+	// Without a redirect, which clients would not follow.
+	mux.HandleFunc("/identity", func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/"
+		s.API.ServeHTTP(w, r)
+	})
 }
 
 // Reply is an answer with its body read.
