@@ -64,7 +64,6 @@ type Term struct {
 	Token int64 // larger than that of every earlier term
 	c     *Candidate
 	until time.Time // by our clock; Skew before the row says so
-	renew chan struct{}
 }
 
 // ErrNotLeader is returned by Check when the term is over.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -124,9 +125,7 @@ func (r *registry) arm(spec string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for n, a := range parsed {
-		r.at[n] = a
-	}
+	maps.Copy(r.at, parsed)
 	r.armed.Store(len(r.at) > 0 || r.trace)
 	return nil
 }

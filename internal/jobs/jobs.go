@@ -79,8 +79,7 @@ func (j *Job[T]) Run(ctx context.Context) error {
 			continue
 		case errors.Is(err, ErrNothing):
 			failed = 0
-		case ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil: // the loop ends
 		default:
 			failed++
 			j.Log.WarnContext(ctx, "job", "job", j.Name, "error", err.Error())

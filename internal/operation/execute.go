@@ -135,8 +135,7 @@ func (t *task) forward(ctx context.Context) error {
 		o.State = Done
 		return t.hook(t.kind.Done, o)
 	})
-	var broken *recordError
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*recordError](err); ok {
 		return t.fail(ctx, &e, broken.error)
 	}
 	if err != nil {
