@@ -197,12 +197,22 @@ type running struct {
 
 func (c *cloud) start(dir string) *running {
 	c.t.Helper()
+	return c.startWaiting(dir, 20*time.Second)
+}
+
+func mappings() []dataplane.BridgeMapping {
+	return []dataplane.BridgeMapping{{
+		PhysicalNetwork: "public", Bridge: "br-ex", HostAddress: netip.MustParsePrefix("172.24.4.1/24"),
+	}}
+}
+
+// startWaiting starts an agent and, unless wait is 0, waits until it is ready.
+func (c *cloud) startWaiting(dir string, wait time.Duration) *running {
+	c.t.Helper()
 	a, err := agent.New(agent.Config{
 		Host: "host1", MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret(secret),
 		CheckEvery: 500 * time.Millisecond, HeartbeatEvery: time.Second,
-		DataPlane: dataplane.Config{StateDir: dir, BridgeMappings: []dataplane.BridgeMapping{{
-			PhysicalNetwork: "public", Bridge: "br-ex", HostAddress: netip.MustParsePrefix("172.24.4.1/24"),
-		}}},
+		DataPlane: dataplane.Config{StateDir: dir, BridgeMappings: mappings()},
 	}, agent.Deps{Bus: c.bus, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		c.t.Fatal(err)
@@ -223,9 +233,12 @@ func (c *cloud) start(dir string) *running {
 		})
 	}}
 	c.t.Cleanup(r.stop)
+	if wait == 0 {
+		return r
+	}
 	select {
 	case <-a.Ready():
-	case <-time.After(20 * time.Second):
+	case <-time.After(wait):
 		c.t.Fatal("agent was not ready within 20 s")
 	}
 	return r
