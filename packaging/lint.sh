@@ -8,7 +8,7 @@ bad=$(gofmt -l cmd internal test)
 [ -z "$bad" ] || { echo "not gofmt'ed: $bad" >&2; exit 1; }
 go vet ./...
 [ "${1:-}" != vet ] || exit 0
-version=v2.5.0
+version=v2.15.0
 lint=bin/golangci-lint
 [ -x $lint ] || GOBIN=$PWD/bin go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version"
 $lint run ./...
