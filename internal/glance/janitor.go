@@ -35,7 +35,7 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 			continue
 		}
 		// The row first: whoever wins it owns the cleaning.
-		ok, err := s.casStatus(ctx, img.ID, img.Status, img.UploadID, StatusQueued, resetData)
+		ok, err := s.requeue(ctx, img.ID, img.Status, img.UploadID)
 		if err != nil {
 			return err
 		}

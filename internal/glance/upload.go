@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/glance/inspect"
@@ -63,14 +61,12 @@ func (s *Service) Import(ctx context.Context, img *Image) error {
 	if img.Status != StatusUploading || img.UploadID != stagedOwner {
 		return fault.New(fault.Conflict, "image %s has no staged data (its status is %s)", img.ID, img.Status)
 	}
-	ok, err := s.casStatus(ctx, img.ID, StatusUploading, stagedOwner, StatusActive, endUpload)
+	ok, err := s.activateStaged(ctx, img.ID)
 	if err == nil && !ok {
 		err = fault.New(fault.Conflict, "image %s is no longer staged", img.ID)
 	}
 	return err
 }
-
-func endUpload(q *bun.UpdateQuery) { q.Set("upload_id = ''").Set("upload_deadline = NULL") }
 
 // transfer is one upload under way.
 type transfer struct {
@@ -115,9 +111,7 @@ func (t *transfer) claim(ctx context.Context) error {
 	}
 	now := t.s.clock.Now()
 	t.renew = now.Add(t.s.cfg.UploadLease / 3)
-	ok, err := t.s.casStatus(ctx, t.img.ID, StatusQueued, "", t.during, func(q *bun.UpdateQuery) {
-		q.Set("upload_id = ?", t.id).Set("upload_deadline = ?", now.Add(t.s.cfg.UploadLease))
-	})
+	ok, err := t.s.claimUpload(ctx, t.img.ID, t.during, t.id, now.Add(t.s.cfg.UploadLease))
 	if err != nil {
 		return err
 	}
@@ -264,22 +258,11 @@ func (t *transfer) activate(ctx context.Context, loc string, size int64, r inspe
 	if err := at(ctx, "activate.before-effect"); err != nil {
 		return err
 	}
-	to, next := StatusActive, endUpload
-	if t.during == StatusUploading {
-		deadline := t.s.clock.Now().Add(stagedLease)
-		to, next = StatusUploading, func(q *bun.UpdateQuery) {
-			q.Set("upload_id = ?", stagedOwner).Set("upload_deadline = ?", deadline)
-		}
+	data := storedData{
+		location: loc, size: size, virtualSize: r.VirtualSize,
+		checksum: hex.EncodeToString(sum.md5.Sum(nil)), hash: hex.EncodeToString(sum.sha512.Sum(nil)),
 	}
-	ok, err := t.s.casStatus(ctx, t.img.ID, t.during, t.id, to, func(q *bun.UpdateQuery) {
-		next(q)
-		q.Set("location = ?", loc).Set("size = ?", size).
-			Set("checksum = ?", hex.EncodeToString(sum.md5.Sum(nil))).
-			Set("os_hash_algo = ?", hashAlgo).Set("os_hash_value = ?", hex.EncodeToString(sum.sha512.Sum(nil)))
-		if r.VirtualSize >= 0 {
-			q.Set("virtual_size = ?", r.VirtualSize)
-		}
-	})
+	ok, err := t.s.finishUpload(ctx, t.img.ID, t.during, t.id, data)
 	if err != nil {
 		return err
 	}
@@ -296,7 +279,7 @@ func (t *transfer) abandon(ctx context.Context, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
 	s := t.s
-	if ok, err := s.casStatus(ctx, t.img.ID, t.during, t.id, StatusQueued, resetData); err != nil {
+	if ok, err := s.requeue(ctx, t.img.ID, t.during, t.id); err != nil {
 		s.log.WarnContext(ctx, "upload not cleaned, the janitor will", "image_id", t.img.ID, "error", err)
 		return
 	} else if !ok {
@@ -306,13 +289,4 @@ func (t *transfer) abandon(ctx context.Context, cause error) {
 	}
 	err := errors.Join(s.files.removePartial(t.img.ID, t.id), s.files.remove(location(t.img.ID, t.id)))
 	s.log.InfoContext(ctx, "upload abandoned", "image_id", t.img.ID, "cause", cause, "error", err)
-}
-
-// resetData forgets everything an upload may have recorded.
-func resetData(q *bun.UpdateQuery) {
-	endUpload(q)
-	q.Set("location = ''")
-	for _, c := range []string{"size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value"} {
-		q.Set("? = NULL", bun.Ident(c))
-	}
 }

@@ -3,7 +3,64 @@ package glance
 import (
 	"context"
 	"time"
+
+	"github.com/uptrace/bun"
 )
+
+// storedData is what is known of complete data. A virtualSize below zero is
+// not recorded.
+type storedData struct {
+	location          string
+	size, virtualSize int64
+	checksum, hash    string
+}
+
+// claimUpload gives a queued image to an upload.
+func (s *Service) claimUpload(ctx context.Context, id, during, upload string, deadline time.Time) (bool, error) {
+	return s.casStatus(ctx, id, StatusQueued, "", during, func(q *bun.UpdateQuery) {
+		q.Set("upload_id = ?", upload).Set("upload_deadline = ?", deadline)
+	})
+}
+
+// finishUpload records complete data: the image is active, or staged until it
+// is imported.
+func (s *Service) finishUpload(ctx context.Context, id, during, upload string, d storedData) (bool, error) {
+	to := StatusActive
+	if during == StatusUploading {
+		to = StatusUploading
+	}
+	return s.casStatus(ctx, id, during, upload, to, func(q *bun.UpdateQuery) {
+		if to == StatusActive {
+			endUpload(q)
+		} else {
+			q.Set("upload_id = ?", stagedOwner).Set("upload_deadline = ?", s.clock.Now().Add(stagedLease))
+		}
+		q.Set("location = ?", d.location).Set("size = ?", d.size).Set("checksum = ?", d.checksum).
+			Set("os_hash_algo = ?", hashAlgo).Set("os_hash_value = ?", d.hash)
+		if d.virtualSize >= 0 {
+			q.Set("virtual_size = ?", d.virtualSize)
+		}
+	})
+}
+
+// activateStaged makes staged data the image's own.
+func (s *Service) activateStaged(ctx context.Context, id string) (bool, error) {
+	return s.casStatus(ctx, id, StatusUploading, stagedOwner, StatusActive, endUpload)
+}
+
+// requeue takes an image from its upload and forgets everything that the
+// upload may have recorded.
+func (s *Service) requeue(ctx context.Context, id, from, upload string) (bool, error) {
+	return s.casStatus(ctx, id, from, upload, StatusQueued, func(q *bun.UpdateQuery) {
+		endUpload(q)
+		q.Set("location = ''")
+		for _, c := range []string{"size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value"} {
+			q.Set("? = NULL", bun.Ident(c))
+		}
+	})
+}
+
+func endUpload(q *bun.UpdateQuery) { q.Set("upload_id = ''").Set("upload_deadline = NULL") }
 
 func (s *Service) renewUpload(ctx context.Context, id, upload string, deadline time.Time) (bool, error) {
 	res, err := s.db.NewUpdate().Model((*Image)(nil)).Set("upload_deadline = ?", deadline).
