@@ -1,0 +1,68 @@
+package neutron
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// Time is a column that both databases store to the microsecond.
+type Time = time.Time
+
+// claimEvents takes due events by moving their time, so that another process
+// leaves them alone until this one has surely failed.
+func (s *Service) claimEvents(ctx context.Context, limit int) ([]novaEvent, error) {
+	now := s.clock.Now()
+	events := []novaEvent{}
+	err := s.db.NewSelect().Model(&events).Where("due_at <= ?", now).Order("due_at").Limit(int64(limit)).Scan(ctx)
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	due := events[:0]
+	err = s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		due = events[:0:0]
+		for _, e := range events {
+			n, err := exec(ctx, tx, "UPDATE nova_events SET due_at = ? WHERE id = ? AND attempts = ? AND due_at <= ?",
+				now.Add(eventLease), e.ID, e.Attempts, now)
+			if err != nil {
+				return fmt.Errorf("claim event: %w", err)
+			}
+			if n > 0 {
+				due = append(due, e)
+			}
+		}
+		return nil
+	})
+	return due, err
+}
+
+func (s *Service) dropEvents(ctx context.Context, events []novaEvent) error {
+	_, err := exec(ctx, s.db, "DELETE FROM nova_events WHERE id IN (?)", bun.In(eventIDs(events)))
+	return err
+}
+
+// postponeEvents tries again later, each time twice as late, and gives up on
+// events that nobody can be waiting for any more.
+func (s *Service) postponeEvents(ctx context.Context, events []novaEvent) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for _, e := range events {
+			wait := min(250*time.Millisecond<<e.Attempts, time.Minute)
+			if _, err := exec(ctx, tx, "UPDATE nova_events SET attempts = attempts + 1, due_at = ? WHERE id = ?",
+				s.clock.Now().Add(wait), e.ID); err != nil {
+				return err
+			}
+		}
+		_, err := exec(ctx, tx, "DELETE FROM nova_events WHERE attempts > ?", eventAttempts)
+		return err
+	})
+}
+
+func eventIDs(events []novaEvent) []string {
+	out := make([]string, 0, len(events))
+	for _, e := range events {
+		out = append(out, e.ID)
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+package neutron
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+)
+
+type quotaRow struct {
+	bun.BaseModel `bun:"table:quotas"`
+
+	ProjectID string `bun:"project_id,pk"`
+	Resource  string `bun:"resource,pk"`
+	HardLimit int64  `bun:"hard_limit"`
+}
+
+func (s *Service) quotaRows(ctx context.Context, projectID string) ([]quotaRow, error) {
+	var rows []quotaRow
+	q := s.db.NewSelect().Model(&rows)
+	if projectID != "" {
+		q = q.Where("project_id = ?", projectID)
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read quotas: %w", err)
+	}
+	return rows, nil
+}
+
+func upsertQuota(ctx context.Context, tx bun.Tx, r quotaRow) error {
+	n, err := exec(ctx, tx, "UPDATE quotas SET hard_limit = ? WHERE project_id = ? AND resource = ?", r.HardLimit, r.ProjectID, r.Resource)
+	if err != nil || n > 0 {
+		return err
+	}
+	return insert(ctx, tx, &r)
+}
+
+func (s *Service) quotaUsage(ctx context.Context, projectID string) (map[string]int64, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT resource, used FROM quota_usages WHERE project_id = ?", projectID)
+	if err != nil {
+		return nil, fmt.Errorf("read quota usage: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	used := map[string]int64{}
+	for rows.Next() {
+		var resource string
+		var n int64
+		if err := rows.Scan(&resource, &n); err != nil {
+			return nil, err
+		}
+		used[resource] = n
+	}
+	return used, rows.Err()
+}
+
+// raiseUsage adds n to the count if the limit allows it; a project's own limit
+// goes before the default, and a negative one is none.
+func raiseUsage(ctx context.Context, tx bun.Tx, projectID, resource string, n int, limit int64) (bool, error) {
+	const own = "COALESCE((SELECT q.hard_limit FROM quotas q WHERE q.project_id = ? AND q.resource = ?), ?)"
+	rows, err := exec(ctx, tx, "UPDATE quota_usages SET used = used + ? WHERE project_id = ? AND resource = ? AND ("+
+		own+" < 0 OR used + ? <= "+own+")",
+		n, projectID, resource, projectID, resource, limit, n, projectID, resource, limit)
+	return rows > 0, err
+}
+
+// addUsageRow makes the counter of a project's first resource of a kind; false
+// when it is already there.
+func addUsageRow(ctx context.Context, tx bun.Tx, projectID, resource string) (bool, error) {
+	n, err := exec(ctx, tx, `INSERT INTO quota_usages (project_id, resource, used)
+		SELECT ?, ?, 0 FROM state_revision WHERE id = 1
+		AND NOT EXISTS (SELECT 1 FROM quota_usages WHERE project_id = ? AND resource = ?)`,
+		projectID, resource, projectID, resource)
+	return n > 0, err
+}

@@ -1,0 +1,203 @@
+package neutron
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/neutron/rpc"
+)
+
+// portsForSync are the ports a sync is about: all of the host, or those named
+// wherever they are.
+func (s *Service) portsForSync(ctx context.Context, host string, portIDs []string, full bool) ([]*Port, error) {
+	ports := []*Port{}
+	q := s.db.NewSelect().Model(&ports).Order("id")
+	switch {
+	case full:
+		q = q.Where("binding_host = ?", host)
+	case len(portIDs) == 0:
+		return ports, nil
+	default:
+		q = q.Where("id IN (?)", bun.In(portIDs))
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read ports of host %s: %w", host, err)
+	}
+	return ports, nil
+}
+
+// networksServedOn are the networks of the host's DHCP agent.
+func (s *Service) networksServedOn(ctx context.Context, host string) ([]string, error) {
+	var out []string
+	err := s.db.NewSelect().TableExpr("network_agents na").Column("na.network_id").Join("JOIN agents a ON a.id = na.agent_id").
+		Where("a.host = ? AND a.agent_type = ?", host, rpc.AgentDHCP).Scan(ctx, &out)
+	return out, err
+}
+
+// networksPresentOn are those of the networks that have a port on the host.
+func (s *Service) networksPresentOn(ctx context.Context, host string, networkIDs []string) ([]string, error) {
+	var out []string
+	if len(networkIDs) == 0 {
+		return out, nil
+	}
+	err := s.db.NewSelect().Table("ports").ColumnExpr("DISTINCT network_id").
+		Where("binding_host = ? AND network_id IN (?)", host, bun.In(networkIDs)).Scan(ctx, &out)
+	return out, err
+}
+
+// routersForSync are the routers of the host's L3 agent: all, or those that
+// are named or have a part in a named network.
+func (s *Service) routersForSync(ctx context.Context, host string, only *rpc.Changed, full bool) ([]*Router, error) {
+	out := []*Router{}
+	q := s.db.NewSelect().Model(&out).Order("router.id").
+		Where("router.id IN (SELECT ra.router_id FROM router_agents ra JOIN agents a ON a.id = ra.agent_id WHERE a.host = ? AND a.agent_type = ?)", host, rpc.AgentL3)
+	if !full {
+		if len(only.Routers)+len(only.Networks) == 0 {
+			return out, nil
+		}
+		named, nets := append([]string{""}, only.Routers...), append([]string{""}, only.Networks...)
+		q = q.Where("(router.id IN (?) OR router.gw_network_id IN (?) OR router.id IN (SELECT rp.router_id FROM router_ports rp WHERE rp.network_id IN (?)))",
+			bun.In(named), bun.In(nets), bun.In(nets))
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read routers of host %s: %w", host, err)
+	}
+	return out, nil
+}
+
+func (s *Service) networksByID(ctx context.Context, networkIDs []string) ([]*Network, error) {
+	out := []*Network{}
+	if len(networkIDs) == 0 {
+		return out, nil
+	}
+	if err := s.db.NewSelect().Model(&out).Where("id IN (?)", bun.In(networkIDs)).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read networks: %w", err)
+	}
+	return out, nil
+}
+
+// routedSubnets are the subnets of networks that a router is on.
+func (s *Service) routedSubnets(ctx context.Context, networkIDs []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	if len(networkIDs) == 0 {
+		return out, nil
+	}
+	var subnets []string
+	err := s.db.NewSelect().Table("router_ports").Column("subnet_id").Where("network_id IN (?)", bun.In(networkIDs)).Scan(ctx, &subnets)
+	for _, id := range subnets {
+		out[id] = true
+	}
+	return out, err
+}
+
+// groupsOnHost are the groups that ports bound to the host have.
+func (s *Service) groupsOnHost(ctx context.Context, host string) (map[string]bool, error) {
+	var list []string
+	err := s.db.NewSelect().TableExpr("port_security_groups g").ColumnExpr("DISTINCT g.security_group_id").
+		Join("JOIN ports p ON p.id = g.port_id").Where("p.binding_host = ?", host).Scan(ctx, &list)
+	out := map[string]bool{}
+	for _, id := range list {
+		out[id] = true
+	}
+	return out, err
+}
+
+// remoteGroups tells for each group which groups its rules name.
+func (s *Service) remoteGroups(ctx context.Context, groupIDs []string) (map[string][]string, error) {
+	out := map[string][]string{}
+	if len(groupIDs) == 0 {
+		return out, nil
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT security_group_id, remote_group_id FROM security_group_rules
+		WHERE security_group_id IN (?) AND remote_group_id IS NOT NULL`, bun.In(groupIDs))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var group, remote string
+		if err := rows.Scan(&group, &remote); err != nil {
+			return nil, err
+		}
+		out[group] = append(out[group], remote)
+	}
+	return out, rows.Err()
+}
+
+func (s *Service) groupsByID(ctx context.Context, groupIDs []string) ([]*SecurityGroup, error) {
+	groups := []*SecurityGroup{}
+	if err := s.db.NewSelect().Model(&groups).Where("id IN (?)", bun.In(groupIDs)).Order("id").Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read security groups: %w", err)
+	}
+	return groups, s.loadRules(ctx, s.db, groups)
+}
+
+// groupMembers are the addresses of all ports in the groups, and those their
+// ports may use besides.
+func (s *Service) groupMembers(ctx context.Context, groups map[string]bool) (map[string][]string, error) {
+	maps.DeleteFunc(groups, func(_ string, send bool) bool { return !send })
+	out := map[string][]string{}
+	if len(groups) == 0 {
+		return out, nil
+	}
+	ports := []*Port{}
+	err := s.db.NewSelect().Model(&ports).Column("id", "fixed_ips", "allowed_address_pairs", "security_groups").
+		Where("id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.In(slices.Collect(maps.Keys(groups)))).
+		Order("id").Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read members of security groups: %w", err)
+	}
+	for _, p := range ports {
+		for _, g := range p.SecurityGroups {
+			if !groups[g] {
+				continue
+			}
+			for _, f := range p.FixedIPs {
+				out[g] = append(out[g], f.IP)
+			}
+			for _, a := range p.AllowedAddressPairs {
+				out[g] = append(out[g], a.IP)
+			}
+		}
+	}
+	return out, nil
+}
+
+// tunnels are the tunnel addresses of the hosts.
+func (s *Service) tunnels(ctx context.Context) (map[string]string, error) {
+	return s.pairs(ctx, "SELECT host, tunnel_ip FROM agents WHERE agent_type = ? AND tunnel_ip <> ''", rpc.AgentL2)
+}
+
+func (s *Service) portsElsewhere(ctx context.Context, host string, networkIDs []string) ([]*Port, error) {
+	ports := []*Port{}
+	err := s.db.NewSelect().Model(&ports).Column("id", "network_id", "mac_address", "fixed_ips", "binding_host").
+		Where("network_id IN (?) AND binding_host NOT IN ('', ?) AND vif_type = ?", bun.In(networkIDs), host, vifBridge).
+		Order("id").Scan(ctx)
+	return ports, err
+}
+
+func (s *Service) portsOfRouters(ctx context.Context, routerIDs []string) ([]*Port, error) {
+	ports := []*Port{}
+	if len(routerIDs) == 0 {
+		return ports, nil
+	}
+	err := s.db.NewSelect().Model(&ports).Where("device_id IN (?)", bun.In(routerIDs)).
+		Where("device_owner IN (?)", bun.In([]string{ownerRouter, ownerGateway})).Order("id").Scan(ctx)
+	return ports, err
+}
+
+func (s *Service) portsOnNetworks(ctx context.Context, networkIDs []string) ([]*Port, error) {
+	ports := []*Port{}
+	err := s.db.NewSelect().Model(&ports).Where("network_id IN (?)", bun.In(networkIDs)).Order("id").Scan(ctx)
+	return ports, err
+}
+
+func (s *Service) floatingIPsOfRouters(ctx context.Context, routerIDs []string) ([]*FloatingIP, error) {
+	fips := []*FloatingIP{}
+	err := s.db.NewSelect().Model(&fips).Where("router_id IN (?)", bun.In(routerIDs)).Order("id").Scan(ctx)
+	return fips, err
+}
