@@ -1,0 +1,214 @@
+package placement
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/hastack/hastack/internal/fault"
+)
+
+// A Query says what providers have to offer.
+type Query struct {
+	// Resources are amounts by class; empty for lists of providers.
+	Resources map[string]int64
+	Traits    TraitQuery
+	// RootTraits apply to the root of the tree (root_required).
+	RootTraits TraitQuery
+	// MemberOf are sets of aggregates: of each set at least one.
+	MemberOf [][]string
+	// NotMemberOf are aggregates that the provider must not be in.
+	NotMemberOf []string
+	// InTree is a provider whose tree is searched; empty for all.
+	InTree string
+	// Limit is how many candidates are wanted; 0 for as many as are served.
+	Limit int
+	// Nested includes combinations of several providers of a tree, which
+	// clients before 1.29 do not understand.
+	Nested bool
+}
+
+// A TraitQuery names traits.
+type TraitQuery struct {
+	AllOf [][]string // of each set at least one
+	None  []string   // forbidden
+}
+
+func (q *TraitQuery) empty() bool { return len(q.AllOf) == 0 && len(q.None) == 0 }
+
+// ok tells whether traits, of one provider or of several together, satisfy q.
+func (q *TraitQuery) ok(has func(trait string) bool) bool {
+	for _, set := range q.AllOf {
+		if !slices.ContainsFunc(set, has) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(q.None, has)
+}
+
+// A Candidate is one way to serve a query: amounts by provider.
+type Candidate struct {
+	// One is set if a single provider serves everything; then Parts is nil.
+	One   *Provider
+	Parts []Part
+}
+
+// A Part is what one provider gives.
+type Part struct {
+	Provider  *Provider
+	Resources map[string]int64
+}
+
+// Candidates are the answer to a query: who can serve it, and everything known
+// of the trees they belong to.
+type Candidates struct {
+	List      []Candidate
+	Providers []*Provider
+}
+
+// Candidates finds providers with room. They are a proposal: only a claim
+// knows. With a limit the search starts at a place that changes from one
+// request to the next, so that schedulers do not all try the same hosts.
+func (s *Service) Candidates(ctx context.Context, q *Query) (*Candidates, error) {
+	if err := s.knownNames(ctx, q); err != nil {
+		return nil, err
+	}
+	limit := s.cfg.MaxCandidates
+	if q.Limit > 0 {
+		limit = min(limit, q.Limit)
+	}
+	out := &Candidates{}
+	err := s.read(ctx, func(v *snapshot) error {
+		if q.InTree != "" {
+			if i, ok := v.treeOf(q.InTree); ok {
+				v.searchTree(v.trees[i], q, out, limit)
+			}
+			return nil
+		}
+		n := len(v.trees)
+		start := 0
+		if n > limit {
+			start = rand.N(n)
+		}
+		for i := 0; i < n && len(out.List) < limit; i++ {
+			v.searchTree(v.trees[(start+i)%n], q, out, limit)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (v *snapshot) treeOf(uuid string) (int, bool) {
+	p := v.providers[uuid]
+	if p == nil {
+		return 0, false
+	}
+	i, ok := v.byRoot[p.RootUUID]
+	return i, ok
+}
+
+// knownNames refuses names that cannot match anything.
+func (s *Service) knownNames(ctx context.Context, q *Query) error {
+	for _, class := range sortedKeys(q.Resources) {
+		if !IsStandardClass(class) {
+			if err := classOr(ctx, s.db, class, fault.New(fault.BadRequest, "invalid resource class in resources parameter: %.80s", class)); err != nil {
+				return err
+			}
+		}
+	}
+	var traits []string
+	for _, t := range []*TraitQuery{&q.Traits, &q.RootTraits} {
+		traits = append(traits, slices.Concat(t.AllOf...)...)
+		traits = append(traits, t.None...)
+	}
+	unknown, err := unknownTraits(ctx, s.db, traits)
+	if err == nil && len(unknown) > 0 {
+		err = fault.New(fault.BadRequest, "no such trait(s): %.200s", unknown[0]).WithCode(CodeBadValue)
+	}
+	return err
+}
+
+// searchTree adds the candidates of one tree.
+func (v *snapshot) searchTree(t *tree, q *Query, out *Candidates, limit int) {
+	if !q.RootTraits.empty() && !q.RootTraits.ok(t.root.HasTrait) {
+		return
+	}
+	if len(t.members) == 1 && len(v.sharing) == 0 { // a host without devices
+		p := t.root
+		if fits(p, q.Resources) && q.Traits.ok(p.HasTrait) && member(p, t.root, q) {
+			out.List = append(out.List, Candidate{One: p})
+			out.Providers = append(out.Providers, p)
+		}
+		return
+	}
+	v.combine(t, q, out, limit)
+}
+
+// fits tells whether p alone has room for everything.
+func fits(p *Provider, resources map[string]int64) bool {
+	for class, n := range resources {
+		if inv := p.Inventory(class); inv == nil || !inv.Fits(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// member applies the aggregates of a query. A provider is where its root is.
+func member(p, root *Provider, q *Query) bool {
+	in := func(agg string) bool { return p.InAggregate(agg) || root.InAggregate(agg) }
+	for _, set := range q.MemberOf {
+		if !slices.ContainsFunc(set, in) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(q.NotMemberOf, in)
+}
+
+// A ListFilter selects providers; zero fields select all.
+type ListFilter struct {
+	UUID, Name string
+	Query
+}
+
+// Providers lists providers by uuid. Resources of the filter must be there in
+// one provider.
+func (s *Service) Providers(ctx context.Context, f *ListFilter) ([]*Provider, error) {
+	if err := s.knownNames(ctx, &f.Query); err != nil {
+		return nil, err
+	}
+	var list []*Provider
+	err := s.read(ctx, func(v *snapshot) error {
+		if f.UUID != "" { // the lookup by uuid does not walk
+			if p := v.providers[f.UUID]; p != nil && v.listed(p, f) {
+				list = append(list, p)
+			}
+			return nil
+		}
+		for _, p := range v.providers {
+			if v.listed(p, f) {
+				list = append(list, p)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b *Provider) int {
+		if a.UUID < b.UUID {
+			return -1
+		}
+		return 1
+	})
+	return list, err
+}
+
+func (v *snapshot) listed(p *Provider, f *ListFilter) bool {
+	if f.Name != "" && p.Name != f.Name {
+		return false
+	}
+	if f.InTree != "" {
+		if q := v.providers[f.InTree]; q == nil || q.RootUUID != p.RootUUID {
+			return false
+		}
+	}
+	return fits(p, f.Resources) && f.Traits.ok(p.HasTrait) && member(p, p, &f.Query)
+}

@@ -1,0 +1,164 @@
+package placementapi
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/hastack/hastack/internal/httpapi"
+	"github.com/hastack/hastack/internal/placement"
+)
+
+// listCandidates writes its answer by hand: a thousand candidates are 300 kB
+// of JSON in which all but the uuids and figures is the same.
+func (a *API) listCandidates(r *httpapi.Request) (any, error) {
+	if err := r.Enforce(nil); err != nil {
+		return nil, err
+	}
+	if err := since(r, 10); err != nil {
+		return nil, err
+	}
+	q, err := readCandidateQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.placement.Candidates(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	w := candidateWriter{
+		keyed: version(r, 12), traits: version(r, 17), allClasses: version(r, 27), tree: version(r, 29),
+		mappings: version(r, 34), asked: q.Resources,
+		buf: make([]byte, 0, 256+320*len(found.List)+320*len(found.Providers)),
+	}
+	w.write(found)
+	return a.fresh(r, 0, w.buf), nil
+}
+
+type candidateWriter struct {
+	buf                                       []byte
+	keyed, traits, allClasses, tree, mappings bool
+	asked                                     map[string]int64
+	same                                      []byte // resources of a candidate of one provider
+}
+
+func (w *candidateWriter) str(s string)  { w.buf = append(w.buf, s...) }
+func (w *candidateWriter) num(n int64)   { w.buf = strconv.AppendInt(w.buf, n, 10) }
+func (w *candidateWriter) name(s string) { w.buf = append(append(append(w.buf, '"'), s...), '"') }
+
+// comma separates all but the first.
+func (w *candidateWriter) comma(i int) {
+	if i > 0 {
+		w.buf = append(w.buf, ',')
+	}
+}
+
+// write needs no escaping: names are uuids, classes and traits.
+func (w *candidateWriter) write(c *placement.Candidates) {
+	w.same = w.amounts(nil, w.asked)
+	w.str(`{"allocation_requests":[`)
+	for i := range c.List {
+		w.comma(i)
+		w.request(&c.List[i])
+	}
+	w.str(`],"provider_summaries":{`)
+	for i, p := range c.Providers {
+		w.comma(i)
+		w.name(p.UUID)
+		w.str(`:`)
+		w.summary(p)
+	}
+	w.str(`}}`)
+}
+
+func (w *candidateWriter) amounts(buf []byte, m map[string]int64) []byte {
+	buf = append(buf, '{')
+	for i, class := range slices.Sorted(maps.Keys(m)) {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = append(append(append(buf, '"'), class...), `":`...)
+		buf = strconv.AppendInt(buf, m[class], 10)
+	}
+	return append(buf, '}')
+}
+
+func (w *candidateWriter) request(c *placement.Candidate) {
+	open, end := `{"allocations":{`, `}`
+	if !w.keyed {
+		open, end = `{"allocations":[`, `]`
+	}
+	w.str(open)
+	if c.One != nil {
+		w.part(0, c.One.UUID, w.same)
+	}
+	for i, part := range c.Parts {
+		w.part(i, part.Provider.UUID, w.amounts(nil, part.Resources))
+	}
+	w.str(end)
+	if w.mappings {
+		w.str(`,"mappings":{"":[`)
+		if c.One != nil {
+			w.name(c.One.UUID)
+		}
+		for i, part := range c.Parts {
+			w.comma(i)
+			w.name(part.Provider.UUID)
+		}
+		w.str(`]}`)
+	}
+	w.str(`}`)
+}
+
+func (w *candidateWriter) part(i int, uuid string, resources []byte) {
+	w.comma(i)
+	if w.keyed {
+		w.name(uuid)
+		w.str(`:{"resources":`)
+	} else {
+		w.str(`{"resource_provider":{"uuid":`)
+		w.name(uuid)
+		w.str(`},"resources":`)
+	}
+	w.buf = append(w.buf, resources...)
+	w.str(`}`)
+}
+
+func (w *candidateWriter) summary(p *placement.Provider) {
+	w.str(`{"resources":{`)
+	n := 0
+	for i := range p.Inventories {
+		inv := &p.Inventories[i]
+		if _, asked := w.asked[inv.Class]; !asked && !w.allClasses {
+			continue
+		}
+		w.comma(n)
+		n++
+		w.name(inv.Class)
+		w.str(`:{"capacity":`)
+		w.num(inv.Capacity)
+		w.str(`,"used":`)
+		w.num(inv.Used)
+		w.str(`}`)
+	}
+	w.str(`}`)
+	if w.traits {
+		w.str(`,"traits":[`)
+		for i, t := range p.Traits {
+			w.comma(i)
+			w.name(t)
+		}
+		w.str(`]`)
+	}
+	if w.tree {
+		w.str(`,"parent_provider_uuid":`)
+		if p.ParentUUID == "" {
+			w.str(`null`)
+		} else {
+			w.name(p.ParentUUID)
+		}
+		w.str(`,"root_provider_uuid":`)
+		w.name(p.RootUUID)
+	}
+	w.str(`}`)
+}
