@@ -1,0 +1,113 @@
+package nova
+
+import (
+	"context"
+
+	"github.com/uptrace/bun"
+)
+
+type quotaRow struct {
+	Resource  string
+	HardLimit int64
+}
+
+// quotaRows are the stored limits that apply, the general before the special.
+func (s *Service) quotaRows(ctx context.Context, projectID, userID string) ([]quotaRow, error) {
+	var rows []quotaRow
+	err := s.db.NewRaw(`SELECT resource, hard_limit FROM (
+		SELECT 0 AS place, resource, hard_limit FROM quota_classes WHERE class = 'default'
+		UNION ALL SELECT 1, resource, hard_limit FROM quotas WHERE project_id = ? AND user_id = ''
+		UNION ALL SELECT 2, resource, hard_limit FROM quotas WHERE project_id = ? AND user_id = ? AND user_id <> ''
+		) AS q ORDER BY place`, projectID, projectID, userID).Scan(ctx, &rows)
+	return rows, err
+}
+
+func (s *Service) quotaUsages(ctx context.Context, ownerID string) (map[string]int64, error) {
+	var rows []struct {
+		Resource string
+		InUse    int64
+	}
+	if err := s.db.NewRaw("SELECT resource, in_use FROM quota_usages WHERE owner_id = ?", ownerID).Scan(ctx, &rows); err != nil {
+		return nil, err
+	}
+	used := map[string]int64{}
+	for _, r := range rows {
+		used[r.Resource] = r.InUse
+	}
+	return used, nil
+}
+
+func (s *Service) upsertQuotas(ctx context.Context, projectID, userID string, limits map[string]int64) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for name, v := range limits {
+			if _, err := tx.NewRaw("DELETE FROM quotas WHERE project_id = ? AND user_id = ? AND resource = ?", projectID, userID, name).Exec(ctx); err != nil {
+				return err
+			}
+			if _, err := tx.NewRaw("INSERT INTO quotas (project_id, user_id, resource, hard_limit) VALUES (?, ?, ?, ?)", projectID, userID, name, v).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DeleteQuotas gives a project, or a user in it, the default limits again.
+func (s *Service) DeleteQuotas(ctx context.Context, projectID, userID string) error {
+	q := s.db.NewDelete().Table("quotas").Where("project_id = ?", projectID)
+	if userID != "" {
+		q = q.Where("user_id = ?", userID)
+	}
+	_, err := q.Exec(ctx)
+	return err
+}
+
+// QuotaClass returns the limits that the default class sets.
+func (s *Service) SetQuotaClass(ctx context.Context, class string, limits map[string]int64) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for name, v := range limits {
+			if _, err := tx.NewRaw("DELETE FROM quota_classes WHERE class = ? AND resource = ?", class, name).Exec(ctx); err != nil {
+				return err
+			}
+			if _, err := tx.NewRaw("INSERT INTO quota_classes (class, resource, hard_limit) VALUES (?, ?, ?)", class, name, v).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// takeQuota counts n more of a resource unless that would pass the limit; then
+// it answers false and changes nothing. The guard is in the statement, so two
+// requests at once cannot pass it together.
+func takeQuota(ctx context.Context, tx bun.Tx, owner, resource string, n, limit int64) (bool, error) {
+	guard, args := "", []any{n, owner, resource}
+	if limit >= 0 {
+		guard = " AND in_use + ? <= ?"
+		args = append(args, n, limit)
+	}
+	res, err := tx.NewRaw("UPDATE quota_usages SET in_use = in_use + ? WHERE owner_id = ? AND resource = ?"+guard, args...).Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	if changed, _ := res.RowsAffected(); changed == 1 {
+		return true, nil
+	}
+	var have int
+	if err := tx.NewRaw("SELECT COUNT(*) FROM quota_usages WHERE owner_id = ? AND resource = ?", owner, resource).Scan(ctx, &have); err != nil {
+		return false, err
+	}
+	if have > 0 || limit >= 0 && n > limit {
+		return false, nil
+	}
+	// The first of its project: a race ends in a duplicate key and the
+	// transaction is tried again by its caller's caller.
+	_, err = tx.NewRaw("INSERT INTO quota_usages (owner_id, resource, in_use) VALUES (?, ?, ?)", owner, resource, n).Exec(ctx)
+	return err == nil, err
+}
+
+// returnQuota counts n less. The counter never goes below zero.
+func returnQuota(ctx context.Context, tx bun.Tx, owner, resource string, n int64) error {
+	_, err := tx.NewRaw("UPDATE quota_usages SET in_use = CASE WHEN in_use > ? THEN in_use - ? ELSE 0 END WHERE owner_id = ? AND resource = ?",
+		n, n, owner, resource).Exec(ctx)
+	return err
+}
