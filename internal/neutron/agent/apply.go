@@ -128,6 +128,12 @@ func (a *Agent) removeUnnamed() error {
 
 // check looks for what vanished behind our back.
 func (a *Agent) check(d *dirty) {
+	if !a.host.MappingsHealthy() {
+		if err := a.host.Prepare(); err != nil {
+			a.log.Error("cannot make the bridges of physical networks", "error", err)
+		}
+		d.l2 = true
+	}
 	for id, conf := range a.model.dhcp {
 		if a.runs(PartDHCP) && conf.Port != nil && !a.host.DHCPHealthy(id, conf.Port.ID) {
 			d.dhcp[id], d.l2 = true, true

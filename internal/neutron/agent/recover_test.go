@@ -64,9 +64,17 @@ func TestNamespacesDeletedByHandAreRebuilt(t *testing.T) {
 		return
 	}
 	_, _, g, _ := rig(t)
-	dt.Must(t, "", "ip", "netns", "del", "qrouter-"+router)
+	rebuilt := func(name string) {
+		old := dataplane.NamespaceID(name)
+		dt.Must(t, "", "ip", "netns", "del", name)
+		dt.Eventually(t, name+" is rebuilt", 5*time.Second, func() bool {
+			id := dataplane.NamespaceID(name)
+			return id != 0 && id != old
+		})
+	}
+	rebuilt("qrouter-" + router)
 	dt.Eventually(t, "floating ip answers again", 8*time.Second, func() bool { return pings("172.24.4.50") })
-	dt.Must(t, "", "ip", "netns", "del", "qdhcp-"+private)
+	rebuilt("qdhcp-" + private)
 	dt.Eventually(t, "dhcp answers again", 8*time.Second, func() bool { _, err := g.DHCP(); return err == nil })
 	dt.Eventually(t, "metadata answers again", 8*time.Second, func() bool {
 		out, _ := dt.Run(g.NS, "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/")
@@ -93,6 +101,10 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 		dt.Must(t, "", "ip", "link", "del", dataplane.BridgeName(private))
 		dt.Eventually(t, "floating ip answers", 8*time.Second, func() bool { return pings("172.24.4.50") })
 	})
+	t.Run("the external bridge", func(t *testing.T) {
+		dt.Must(t, "", "ip", "link", "del", "br-ex")
+		dt.Eventually(t, "floating ip answers", 8*time.Second, func() bool { return pings("172.24.4.50") })
+	})
 	t.Run("a router's device", func(t *testing.T) {
 		dt.Must(t, "", "ip", "link", "del", dataplane.TapName(portQR))
 		dt.Eventually(t, "floating ip answers", 8*time.Second, func() bool { return pings("172.24.4.50") })
@@ -104,7 +116,7 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 	if c.portStatus(portA) != "up" {
 		t.Errorf("port is %s", c.portStatus(portA))
 	}
-	_ = g
+	g.ExpectPing("172.24.4.1")
 }
 
 func TestAgentRestartLosesNoPacketOfFloatingIPs(t *testing.T) {

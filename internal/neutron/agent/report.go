@@ -23,7 +23,7 @@ func (a *Agent) reportPorts(ctx context.Context, res *dataplane.L2Result) error 
 	args := rpc.PortsStatusArgs{Host: a.cfg.Host}
 	said := map[string]string{}
 	for _, id := range res.Up {
-		if a.reported[id] != portUp || a.model.ports[id].Status == "DOWN" && a.claimed(id) {
+		if a.reported[id] != portUp || a.model.ports[id].Status != "ACTIVE" {
 			args.Up, said[id] = append(args.Up, id), portUp
 		}
 	}
@@ -59,9 +59,6 @@ func (a *Agent) reportPorts(ctx context.Context, res *dataplane.L2Result) error 
 	}
 	return nil
 }
-
-// claimed tells that the server showed DOWN after we said up.
-func (a *Agent) claimed(id string) bool { return a.reported[id] == portUp }
 
 // reportRouters tells the server what became of routers, when it differs from
 // what was said last.

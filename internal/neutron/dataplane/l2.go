@@ -25,7 +25,7 @@ type L2State struct {
 // An L2Result tells what became of it.
 type L2Result struct {
 	Up      []string         // ports whose device is plugged and filtered
-	Missing []string         // ports without a device
+	Missing []string         // ports without a device, or administratively down
 	Bad     map[string]error // quarantined ids: ports, networks, groups
 }
 
@@ -180,7 +180,11 @@ func (l *l2run) plug(now *ruleset) {
 			}
 			continue
 		}
-		if l.res.Bad[id] == nil {
+		switch {
+		case l.res.Bad[id] != nil:
+		case now.ports[id].closed: // plugged, so that it only has to be opened
+			l.res.Missing = append(l.res.Missing, id)
+		default:
 			l.res.Up = append(l.res.Up, id)
 		}
 	}

@@ -109,6 +109,21 @@ func sameNamespace(pid int, name string) bool {
 	return unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) == nil && st.Ino == NamespaceID(name)
 }
 
+// MappingsHealthy tells cheaply whether the bridges that this host makes for
+// physical networks are there and up.
+func (h *Host) MappingsHealthy() bool {
+	for _, m := range h.cfg.BridgeMappings {
+		if !m.HostAddress.IsValid() {
+			continue
+		}
+		link, err := h.nl.LinkByName(m.Bridge)
+		if err != nil || link.Attrs().Flags&net.FlagUp == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // mapped tells whether a prefix is that of one of our physical networks.
 func (h *Host) mapped(p netip.Prefix) bool {
 	for _, m := range h.cfg.BridgeMappings {
