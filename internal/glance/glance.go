@@ -7,15 +7,16 @@
 // and delete.go for the order of their steps, janitor.go for who finishes them.
 //
 // States: queued → saving → active (PUT file), queued → uploading → active
-// (stage, import), active ↔ deactivated. saving and uploading have an owner
-// and a deadline; when it passes the image is queued again.
+// (stage, import), queued → importing → active (web-download), active ↔
+// deactivated. saving, uploading and importing have an owner and a deadline;
+// when it passes the image is queued again.
 //
 // Files: image.go (the type and its rules), image_update.go, image_list.go,
 // member.go, data.go (download), upload.go, delete.go, janitor.go, files.go
-// (the file store), policy.go; SQL in *_store.go. inspect/ knows disk formats,
+// (the file store), webdownload.go, policy.go; SQL in *_store.go. inspect/ knows disk formats,
 // glanceapi/ speaks HTTP, glancetest/ runs the service inside tests.
 //
-// Not here: image locations, copy-image, web-download, metadata definitions,
+// Not here: image locations, copy-image, tasks, metadata definitions,
 // the image cache (answered 501); one store, a directory.
 package glance
 
@@ -24,7 +25,9 @@ import (
 	"embed"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hastack/hastack/internal/clock"
@@ -44,6 +47,10 @@ type Config struct {
 	MaxProperties int           // and tags, and members, of one image; 0 means 128
 	UploadLease   time.Duration // how long a silent upload keeps its image; 0 means 30 s
 	SweepEvery    time.Duration // pause between two runs of the janitor; 0 means 10 s
+	// ImportAllow are networks that web-download may fetch from although they
+	// are not public; ImportPorts are the ports it may use, 80 and 443 if empty.
+	ImportAllow []netip.Prefix
+	ImportPorts []int
 }
 
 // Deps are the engines under the service.
@@ -63,6 +70,11 @@ type Service struct {
 	// process marks the uploads of this process, so that a restart on the same
 	// directory can tell at once those that died with the one before it.
 	process string
+
+	fetcher    *fetcher
+	background sync.WaitGroup // fetches; Close waits for them
+	closing    chan struct{}
+	closeOnce  sync.Once
 }
 
 // New opens the store. The database must be migrated.
@@ -92,13 +104,35 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, db: deps.DB, clock: deps.Clock, log: deps.Log, files: files, process: ids.Hex()[:8]}
+	s := &Service{cfg: cfg, db: deps.DB, clock: deps.Clock, log: deps.Log, files: files, process: ids.Hex()[:8],
+		fetcher: newFetcher(cfg), closing: make(chan struct{})}
 	return s, files.markAlive(s.process)
 }
 
-// Close gives up the store. Uploads that still run are taken over by whoever
-// opens it next.
-func (s *Service) Close() error { return s.files.close() }
+// Close ends what runs in the background and gives up the store. Uploads that
+// still run are taken over by whoever opens it next.
+func (s *Service) Close() error {
+	var err error
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		s.background.Wait()
+		err = s.files.close()
+	})
+	return err
+}
+
+// onClose calls f when the service is closed, unless stop was called before.
+func (s *Service) onClose(f func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-s.closing:
+			f()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
 
 // Run finishes what was interrupted, at once and then on a timer, until ctx
 // ends.

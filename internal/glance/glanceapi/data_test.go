@@ -293,7 +293,7 @@ func TestStagedDataBecomesActiveByImport(t *testing.T) {
 		t.Errorf("staged: %v", img)
 	}
 	c.Must(204, "member", "GET", path+"/file", nil)
-	c.Must(501, "member", "POST", path+"/import", map[string]any{"method": map[string]string{"name": "web-download"}})
+	c.Must(501, "member", "POST", path+"/import", map[string]any{"method": map[string]string{"name": "copy-image"}})
 	c.Must(400, "member", "POST", path+"/import", map[string]any{"method": map[string]string{"name": "magic"}})
 	c.Must(202, "member", "POST", path+"/import", direct)
 	if r := c.Must(200, "member", "GET", path+"/file", nil); string(r.Body) != "data" {

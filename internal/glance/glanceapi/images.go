@@ -1,7 +1,6 @@
 package glanceapi
 
 import (
-	"encoding/json"
 	"mime"
 	"net/http"
 
@@ -62,7 +61,7 @@ func (a *API) createImage(r *httpapi.Request) (any, error) {
 	}
 	return httpapi.Response{Body: appendImage(nil, img), Header: http.Header{
 		"Location":                       {r.PublicURL() + "/v2/images/" + img.ID},
-		"Openstack-Image-Import-Methods": {"glance-direct"},
+		"Openstack-Image-Import-Methods": {"glance-direct,web-download"},
 	}}, nil
 }
 
@@ -190,11 +189,11 @@ func (a *API) removeTag(r *httpapi.Request) (any, error) {
 type importBody struct {
 	Method struct {
 		Name string `json:"name"`
+		URI  string `json:"uri"`
 	} `json:"method"`
 }
 
-// importImage serves glance-direct only; a loose read, because the other
-// methods carry fields of their own.
+// importImage reads loosely, because every method has fields of its own.
 func (a *API) importImage(r *httpapi.Request) (any, error) {
 	img, _, err := a.image(r)
 	if err != nil {
@@ -206,8 +205,10 @@ func (a *API) importImage(r *httpapi.Request) (any, error) {
 	}
 	switch in.Method.Name {
 	case "glance-direct":
-		return json.RawMessage(nil), a.glance.Import(r.Context(), img)
-	case "web-download", "copy-image", "glance-download":
+		return nil, a.glance.Import(r.Context(), img)
+	case "web-download":
+		return nil, a.glance.ImportFromWeb(r.Context(), img, in.Method.URI)
+	case "copy-image", "glance-download":
 		return nil, fault.New(fault.NotImplemented, "import method %s is not implemented", in.Method.Name)
 	}
 	return nil, fault.New(fault.BadRequest, "unknown import method name %.40q.", in.Method.Name)

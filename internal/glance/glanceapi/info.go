@@ -7,7 +7,7 @@ import (
 
 func showImportInfo(*httpapi.Request) (any, error) {
 	return map[string]any{"import-methods": map[string]any{
-		"description": "Import methods available.", "type": "array", "value": []string{"glance-direct"},
+		"description": "Import methods available.", "type": "array", "value": []string{"glance-direct", "web-download"},
 	}}, nil
 }
 

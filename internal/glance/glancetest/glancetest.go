@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -51,6 +52,13 @@ func WithDB(d *db.DB) Option { return func(_ *glance.Config, deps *glance.Deps) 
 // WithMaxBytes limits the size of an image.
 func WithMaxBytes(n int64) Option {
 	return func(cfg *glance.Config, _ *glance.Deps) { cfg.MaxImageBytes = n }
+}
+
+// WithImport lets web-download fetch from a network that is not public.
+func WithImport(network string, ports ...int) Option {
+	return func(cfg *glance.Config, _ *glance.Deps) {
+		cfg.ImportAllow, cfg.ImportPorts = []netip.Prefix{netip.MustParsePrefix(network)}, ports
+	}
 }
 
 // New starts a service that ends with the test.
