@@ -60,7 +60,7 @@ func (r *Runner) pollLoop(ctx context.Context) {
 		}
 		if now := r.cfg.Clock.Now(); now.Sub(pruned) > pruneEvery {
 			pruned = now
-			if _, err := Prune(ctx, r.cfg.DB, now.Add(-r.cfg.Keep), 10000); err != nil && ctx.Err() == nil {
+			if _, err := Prune(ctx, r.cfg.DB, now.Add(-r.cfg.Keep), pruneLimit); err != nil && ctx.Err() == nil {
 				r.cfg.Log.WarnContext(ctx, "prune operations", "error", err.Error())
 			}
 		}

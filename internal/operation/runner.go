@@ -38,7 +38,8 @@ const (
 	defaultTimeout  = time.Minute
 	pollEvery       = time.Second
 	claimLimit      = 64
-	pruneEvery      = time.Hour
+	pruneEvery      = time.Minute
+	pruneLimit      = 2000 // at a time: others want to write too
 	releaseWithin   = 5 * time.Second
 )
 
