@@ -29,7 +29,6 @@ func (a *API) listCandidates(r *httpapi.Request) (any, error) {
 	w := candidateWriter{
 		keyed: version(r, 12), traits: version(r, 17), allClasses: version(r, 27), tree: version(r, 29),
 		mappings: version(r, 34), asked: q.Resources,
-		buf: make([]byte, 0, 256+320*len(found.List)+320*len(found.Providers)),
 	}
 	w.write(found)
 	return a.fresh(r, 0, w.buf), nil
@@ -56,6 +55,7 @@ func (w *candidateWriter) comma(i int) {
 // write needs no escaping: names are uuids, classes and traits.
 func (w *candidateWriter) write(c *placement.Candidates) {
 	w.same = w.amounts(nil, w.asked)
+	w.buf = make([]byte, 0, 1024+(150+len(w.same))*len(c.List)+240*len(c.Providers))
 	w.str(`{"allocation_requests":[`)
 	for i := range c.List {
 		w.comma(i)

@@ -115,8 +115,8 @@ func (c *Cloud) As(token, microversion, method, path string, body any) Reply {
 		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
+	raw := make([]byte, max(resp.ContentLength, 0))
+	if _, err := io.ReadFull(resp.Body, raw); err != nil {
 		c.t.Fatal(err)
 	}
 	return Reply{resp.StatusCode, resp.Header, raw}
