@@ -111,14 +111,6 @@ CREATE TABLE ip_allocations (
 CREATE INDEX ip_allocations_port_idx ON ip_allocations (port_id);
 CREATE INDEX ip_allocations_network_idx ON ip_allocations (network_id, ip_address);
 
-CREATE TABLE port_security_groups (
-  port_id VARCHAR(36) NOT NULL,
-  security_group_id VARCHAR(36) NOT NULL,
-  PRIMARY KEY (port_id, security_group_id),
-  CONSTRAINT port_security_groups_group_fk FOREIGN KEY (security_group_id) REFERENCES security_groups (id)
-);
-CREATE INDEX port_security_groups_group_idx ON port_security_groups (security_group_id);
-
 CREATE TABLE routers (
   id VARCHAR(36) NOT NULL PRIMARY KEY,
   project_id VARCHAR(64) NOT NULL,
@@ -191,6 +183,14 @@ CREATE TABLE security_groups (
   updated_at DATETIME(6) NOT NULL
 );
 CREATE INDEX security_groups_project_idx ON security_groups (project_id, id);
+
+CREATE TABLE port_security_groups (
+  port_id VARCHAR(36) NOT NULL,
+  security_group_id VARCHAR(36) NOT NULL,
+  PRIMARY KEY (port_id, security_group_id),
+  CONSTRAINT port_security_groups_group_fk FOREIGN KEY (security_group_id) REFERENCES security_groups (id)
+);
+CREATE INDEX port_security_groups_group_idx ON port_security_groups (security_group_id);
 
 -- The primary key settles the race of two first requests of a project.
 CREATE TABLE default_security_groups (
@@ -313,11 +313,11 @@ DROP TABLE quotas;
 DROP TABLE rbac_policies;
 DROP TABLE security_group_rules;
 DROP TABLE default_security_groups;
+DROP TABLE port_security_groups;
 DROP TABLE security_groups;
 DROP TABLE floatingips;
 DROP TABLE router_ports;
 DROP TABLE routers;
-DROP TABLE port_security_groups;
 DROP TABLE ip_allocations;
 DROP TABLE ports;
 DROP TABLE subnets;
