@@ -73,10 +73,13 @@ func split(in []netip.Prefix) (v4, v6 []netip.Prefix) {
 	return v4, v6
 }
 
-// elements prints disjoint prefixes for nft; whole addresses without a mask.
-func elements(in []netip.Prefix) []string {
+// elements prints prefixes for nft after making them disjoint.
+func elements(in []netip.Prefix) []string { return printed(disjoint(in)) }
+
+// printed prints prefixes for nft; whole addresses without a mask.
+func printed(in []netip.Prefix) []string {
 	out := make([]string, 0, len(in))
-	for _, p := range disjoint(in) {
+	for _, p := range in {
 		if p.IsSingleIP() {
 			out = append(out, p.Addr().String())
 		} else {

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -206,25 +207,28 @@ func (g *groupRule) render(t *nftTable, groups map[string]*groupFilter) string {
 }
 
 // memberSet names the set of a remote group's addresses and makes it if this
-// is the first rule that asks. An unknown group is an empty set.
+// is the first rule that asks. An unknown group is an empty set. A group with
+// whole prefixes among its members has a set of another kind and name.
 func memberSet(t *nftTable, g *groupFilter, id string, v6 bool) string {
 	cid, _ := chainID(id) // checked by parseRule
+	var members []netip.Prefix
 	name, typ := "m4_"+cid, "ipv4_addr"
 	if v6 {
 		name, typ = "m6_"+cid, "ipv6_addr"
 	}
-	if _, ok := t.sets[name]; ok {
-		return name
-	}
-	s := nftSet{typ: typ}
 	if g != nil {
+		members = g.v4
 		if v6 {
-			s.elems = elements(g.v6)
-		} else {
-			s.elems = elements(g.v4)
+			members = g.v6
 		}
 	}
-	t.sets[name] = s
+	interval := slices.ContainsFunc(members, func(p netip.Prefix) bool { return !p.IsSingleIP() })
+	if interval {
+		name += "_wide"
+	}
+	if _, ok := t.sets[name]; !ok {
+		t.sets[name] = nftSet{typ: typ, interval: interval, elems: printed(members)}
+	}
 	return name
 }
 

@@ -30,10 +30,12 @@ func runNFT(nft, script string) error {
 	return nil
 }
 
-// A nftSet is a set of addresses.
+// A nftSet is a set of addresses or devices. Interval sets take prefixes, but
+// nft has to read all interval sets of the table to change one.
 type nftSet struct {
-	typ   string // ipv4_addr, ipv6_addr, ifname
-	elems []string
+	typ      string // ipv4_addr, ipv6_addr, ifname
+	interval bool
+	elems    []string // sorted
 }
 
 // A nftTable is one table as it should be: everything that varies, keyed by
@@ -90,17 +92,13 @@ func (t *nftTable) change(b *strings.Builder, old *nftTable) {
 	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
 		s, o := t.sets[name], old.sets[name]
 		if o.typ == "" {
-			flags := " flags interval;"
-			if s.typ == "ifname" {
-				flags = ""
+			flags := ""
+			if s.interval {
+				flags = " flags interval;"
 			}
 			fmt.Fprintf(b, "add set %s %s { type %s;%s }\n", t.ref(), name, s.typ, flags)
-		} else if !slices.Equal(s.elems, o.elems) && len(o.elems) > 0 {
-			fmt.Fprintf(b, "flush set %s %s\n", t.ref(), name)
 		}
-		if len(s.elems) > 0 && !slices.Equal(s.elems, o.elems) {
-			fmt.Fprintf(b, "add element %s %s { %s }\n", t.ref(), name, strings.Join(s.elems, ", "))
-		}
+		t.changeSet(b, name, o.elems)
 	}
 	changed := make([]string, 0, len(t.chains))
 	for _, name := range slices.Sorted(maps.Keys(t.chains)) {
@@ -135,6 +133,44 @@ func (t *nftTable) change(b *strings.Builder, old *nftTable) {
 			fmt.Fprintf(b, "delete set %s %s\n", t.ref(), name)
 		}
 	}
+}
+
+// changeSet turns the elements old into those of the set: one by one, or for
+// an interval set, whose neighbours may overlap on the way, all at once.
+func (t *nftTable) changeSet(b *strings.Builder, name string, old []string) {
+	s := t.sets[name]
+	if slices.Equal(s.elems, old) {
+		return
+	}
+	add := s.elems
+	if s.interval {
+		if len(old) > 0 {
+			fmt.Fprintf(b, "flush set %s %s\n", t.ref(), name)
+		}
+	} else {
+		if del := without(old, s.elems); len(del) > 0 {
+			fmt.Fprintf(b, "delete element %s %s { %s }\n", t.ref(), name, strings.Join(del, ", "))
+		}
+		add = without(s.elems, old)
+	}
+	if len(add) > 0 {
+		fmt.Fprintf(b, "add element %s %s { %s }\n", t.ref(), name, strings.Join(add, ", "))
+	}
+}
+
+// without is a less what is in b.
+func without(a, b []string) []string {
+	in := make(map[string]bool, len(b))
+	for _, s := range b {
+		in[s] = true
+	}
+	var out []string
+	for _, s := range a {
+		if !in[s] {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (t *nftTable) changeMap(b *strings.Builder, name string, old map[string]string) {

@@ -116,6 +116,14 @@ func TestAllowedAddressPairsAndDisabledPortSecurity(t *testing.T) {
 	if !from("10.1.0.50") {
 		t.Error("an allowed address pair was not let through")
 	}
+	for _, pairs := range [][]rpc.AddressPair{
+		{{IP: "0.0.0.0/0"}, {IP: "::/0"}}, {{IP: "10.0.0.0/9"}, {IP: "10.1.0.50", MAC: mac4}, {IP: "fd00::/61"}, {IP: "10.1.0.50"}},
+	} {
+		st.Ports[port1].AddressPairs = pairs
+		if res := reconcile(t, h, st); len(res.Bad) != 0 || !from("10.1.0.50") {
+			t.Errorf("pairs %v: bad %v", pairs, res.Bad)
+		}
+	}
 	st.Ports[port1].AddressPairs = nil
 	st.Ports[port1].PortSecurity = false
 	st.Ports[port1].SecurityGroups = nil

@@ -1,0 +1,49 @@
+package dataplane_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	dt "github.com/hastack/hastack/internal/neutron/dataplane/dataplanetest"
+	"github.com/hastack/hastack/internal/neutron/rpc"
+)
+
+func TestSec57SourceGroupRulesAreLinear(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	const groups, members = 100, 1000
+	h := newHost(t, dataplaneConfig())
+	st := state(nil, []*rpc.NetworkState{network(netA)})
+	addrs := make([]string, members)
+	for i := range addrs {
+		addrs[i] = fmt.Sprintf("10.2.%d.%d", i/250, i%250+1)
+	}
+	for i := range groups {
+		id := fmt.Sprintf("99999999-0000-4000-8000-%012d", i)
+		remote := fmt.Sprintf("99999999-0000-4000-8000-%012d", (i+1)%groups)
+		st.Groups[id] = group(id, rpc.SecurityGroupRule{ID: "r", Direction: "ingress", EtherType: "IPv4", RemoteGroupID: remote})
+		st.Groups[id].Members = addrs
+		pid := fmt.Sprintf("%08d-1111-4000-8000-000000000001", i)
+		st.Ports[pid] = port(pid, netA, fmt.Sprintf("fa:16:3e:00:01:%02x", i), fmt.Sprintf("10.2.9.%d", i+1), id)
+	}
+	reconcile(t, h, st)
+	began := time.Now()
+	reconcile(t, h, st)
+	if d := time.Since(began); d > 500*time.Millisecond {
+		t.Errorf("a pass that changes nothing takes %s", d)
+	} else {
+		t.Logf("nothing to change: %s", d)
+	}
+	began = time.Now()
+	one := fmt.Sprintf("99999999-0000-4000-8000-%012d", 7)
+	st.Groups[one] = group(one, rpc.SecurityGroupRule{ID: "r", Direction: "ingress", EtherType: "IPv4", RemoteGroupID: one})
+	st.Groups[one].Members = addrs[:members-1]
+	reconcile(t, h, st)
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("a rule change takes %s", d)
+	} else {
+		t.Logf("a rule change: %s", d)
+	}
+}
