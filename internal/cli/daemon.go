@@ -81,9 +81,7 @@ func findDaemon(dir string) (*daemon, error) {
 	return &d, nil
 }
 
-// spawnDaemon starts the cloud's process in a session of its own. It enters
-// the mount namespace of process 1, so that the namespaces it makes outlive a
-// caller such as `ip netns exec`, which has a mount namespace for itself.
+// spawnDaemon starts the cloud's process in a session of its own.
 func spawnDaemon(dir string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -98,9 +96,6 @@ func spawnDaemon(dir string) (*exec.Cmd, error) {
 	}
 	defer log.Close()
 	args := []string{self, "serve", "all", "--config", configFile(dir), "--state-dir", dir}
-	if ownMounts() {
-		args = append([]string{"nsenter", "--mount=/proc/1/ns/mnt", "--wd=/", "--"}, args...)
-	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
@@ -109,15 +104,6 @@ func spawnDaemon(dir string) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("start the cloud: %w", err)
 	}
 	return cmd, nil
-}
-
-func ownMounts() bool {
-	if os.Geteuid() != 0 {
-		return false
-	}
-	own, err1 := os.Readlink("/proc/self/ns/mnt")
-	init, err2 := os.Readlink("/proc/1/ns/mnt")
-	return err1 == nil && err2 == nil && own != init
 }
 
 // health is what /healthcheck answers.

@@ -30,7 +30,11 @@ func (a *app) downCommand() *cobra.Command {
 			if err := d.stop(cmd.Context(), a.stateDir); err != nil {
 				return err
 			}
-			n, err := stack.RunningServers(a.stateDir)
+			cfg, err := config.Load(configFile(a.stateDir))
+			if err != nil {
+				return err
+			}
+			n, err := stack.RunningServers(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -72,6 +76,9 @@ func (a *app) reset(cmd *cobra.Command) error {
 		if _, err := config.LoadSecrets(a.stateDir); err != nil {
 			return fmt.Errorf("%s does not look like the state of a cloud: not deleted", a.stateDir)
 		}
+	}
+	if err := rejoinMounts(a.stateDir); err != nil {
+		return err
 	}
 	d, err := findDaemon(a.stateDir)
 	if err != nil {

@@ -37,6 +37,11 @@ func (a *app) serveCommand() *cobra.Command {
 			if cmd.Flags().Changed("state-dir") {
 				cfg.StateDir = a.stateDir
 			}
+			if cfg.Compute.Driver != "fake" {
+				if err := rejoinMounts(cfg.StateDir); err != nil {
+					return err
+				}
+			}
 			return a.serve(cmd.Context(), cfg, roles)
 		},
 	}

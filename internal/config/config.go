@@ -69,6 +69,8 @@ type Compute struct {
 	Accel string `yaml:"accel"`
 	// FakeHosts is how many simulated hosts the fake driver stands for.
 	FakeHosts int `yaml:"fake_hosts"`
+	// Console is where browsers find nova-novncproxy; "" means on Listen.
+	Console string `yaml:"console_url"`
 }
 
 // Network configures Neutron's server and agents.
@@ -79,6 +81,8 @@ type Network struct {
 	// the host's on the bridge of the physical network "public".
 	ExternalCIDR string `yaml:"external_cidr"`
 	TunnelIP     string `yaml:"tunnel_ip"`
+	// Metadata is where nova-metadata answers; "" means on Listen.
+	Metadata string `yaml:"metadata_url"`
 }
 
 // Identity configures Keystone.
@@ -178,6 +182,22 @@ func (c *Config) Validate() error {
 
 // AuthURL is Keystone's version 3 URL.
 func (c *Config) AuthURL() string { return c.Endpoints["identity"] + "/v3" }
+
+// MetadataURL is nova-metadata's address.
+func (c *Config) MetadataURL() string {
+	if c.Network.Metadata != "" {
+		return c.Network.Metadata
+	}
+	return "http://" + c.Listen + "/metadata"
+}
+
+// ConsoleURL is nova-novncproxy's address.
+func (c *Config) ConsoleURL() string {
+	if c.Compute.Console != "" {
+		return c.Compute.Console
+	}
+	return "http://" + c.Listen + "/console"
+}
 
 // Path is a path below the state directory.
 func (c *Config) Path(elem ...string) string {

@@ -10,7 +10,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
-	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/provider"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
@@ -46,9 +45,8 @@ func (c *content) external(ctx context.Context, sc *gophercloud.ServiceClient) (
 	id := first(found, func(n networks.Network) string { return n.ID })
 	if id == "" {
 		isExternal := true
-		n, err := networks.Create(ctx, sc, provider.CreateOptsExt{
-			CreateOptsBuilder: external.CreateOptsExt{CreateOptsBuilder: networks.CreateOpts{Name: Public}, External: &isExternal},
-			Segments:          []provider.Segment{{NetworkType: "flat", PhysicalNetwork: "public"}},
+		n, err := networks.Create(ctx, sc, flatNetwork{
+			external.CreateOptsExt{CreateOptsBuilder: networks.CreateOpts{Name: Public}, External: &isExternal}, "public",
 		}).Extract()
 		if err != nil {
 			return "", fmt.Errorf("create network %s: %w", Public, err)
@@ -66,6 +64,26 @@ func (c *content) external(ctx context.Context, sc *gophercloud.ServiceClient) (
 		GatewayIP: &gateway, EnableDHCP: &noDHCP,
 	})
 	return id, err
+}
+
+// flatNetwork asks for a network that is a physical network as it is.
+type flatNetwork struct {
+	networks.CreateOptsBuilder
+	physical string
+}
+
+// ToNetworkCreateMap adds the provider attributes.
+func (f flatNetwork) ToNetworkCreateMap() (map[string]any, error) {
+	m, err := f.CreateOptsBuilder.ToNetworkCreateMap()
+	if err != nil {
+		return nil, err
+	}
+	n, ok := m["network"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the body of network %s has no network", Public)
+	}
+	n["provider:network_type"], n["provider:physical_network"] = "flat", f.physical
+	return m, nil
 }
 
 func (c *content) private(ctx context.Context, sc *gophercloud.ServiceClient) (string, error) {

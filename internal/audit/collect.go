@@ -1,0 +1,270 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/quotasets"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/placement/v1/resourceproviders"
+	"github.com/gophercloud/gophercloud/v2/pagination"
+
+	"github.com/hastack/hastack/internal/bus"
+	"github.com/hastack/hastack/internal/fault"
+	novarpc "github.com/hastack/hastack/internal/nova/rpc"
+	"github.com/hastack/hastack/internal/openstack"
+)
+
+// The bus topic and method by which a network host answers what is on it.
+const (
+	NetworkTopic    = "audit-network"
+	MethodInventory = "inventory"
+)
+
+// A Collector pictures a cloud by its public APIs and its hosts by the bus.
+type Collector struct {
+	Clients *openstack.Clients // of a user who sees every project
+	Bus     bus.Bus
+	Log     *slog.Logger
+	// NetworkHosts tells that hosts run network agents that answer on
+	// NetworkTopic; simulated hosts do not.
+	NetworkHosts bool
+}
+
+// Collect looks at everything. A part that does not answer is named in Unseen
+// and is no error; only a cancelled ctx is.
+func (c *Collector) Collect(ctx context.Context) (*World, error) {
+	w := &World{}
+	for _, part := range []struct {
+		name string
+		see  func(context.Context, *World) error
+	}{
+		// Owners are pictured last: what appears meanwhile has its owner then.
+		{"placement", c.allocations},
+		{"hosts", c.hosts},
+		{"neutron", c.network},
+		{"nova", c.servers},
+		{"quota", c.quotas},
+	} {
+		if err := part.see(ctx, w); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			c.Log.WarnContext(ctx, "audit cannot see a part", "part", part.name, "error", err)
+			w.Unseen = append(w.Unseen, part.name)
+		}
+	}
+	return w, nil
+}
+
+// pages collects every page of a list.
+func pages[T any](ctx context.Context, p pagination.Pager, extract func(pagination.Page) ([]T, error)) ([]T, error) {
+	page, err := p.AllPages(ctx)
+	if err != nil {
+		return nil, openstack.Fault(err)
+	}
+	return extract(page)
+}
+
+func (c *Collector) allocations(ctx context.Context, w *World) error {
+	sc, err := c.Clients.Placement(ctx)
+	if err != nil {
+		return err
+	}
+	providers, err := pages(ctx, resourceproviders.List(sc, nil), resourceproviders.ExtractResourceProviders)
+	if err != nil {
+		return fmt.Errorf("list providers: %w", err)
+	}
+	for _, p := range providers {
+		held, err := resourceproviders.GetAllocations(ctx, sc, p.UUID).Extract()
+		if err != nil {
+			return fmt.Errorf("allocations of %s: %w", p.Name, openstack.Fault(err))
+		}
+		for consumer := range held.Allocations {
+			w.Allocations = append(w.Allocations, Allocation{Consumer: consumer, Host: p.Name})
+		}
+	}
+	return nil
+}
+
+func (c *Collector) hosts(ctx context.Context, w *World) error {
+	sc, err := c.Clients.Compute(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := pages(ctx, services.List(sc, services.ListOpts{Binary: "nova-compute"}), services.ExtractServices)
+	if err != nil {
+		return fmt.Errorf("list compute services: %w", err)
+	}
+	for _, s := range list {
+		h := Host{Name: s.Host}
+		if err := c.computeHost(ctx, &h); err != nil {
+			c.Log.WarnContext(ctx, "audit cannot see a host", "host", s.Host, "error", err)
+			w.Unseen = append(w.Unseen, "compute "+s.Host)
+			continue
+		}
+		if c.NetworkHosts {
+			if err := c.networkHost(ctx, &h); err != nil && !fault.Is(err, fault.NotFound) {
+				c.Log.WarnContext(ctx, "audit cannot see a network host", "host", s.Host, "error", err)
+				w.Unseen = append(w.Unseen, "network "+s.Host)
+			}
+		}
+		w.Hosts = append(w.Hosts, h)
+	}
+	return nil
+}
+
+func (c *Collector) computeHost(ctx context.Context, h *Host) error {
+	on, err := novarpc.NewComputeClient(c.Bus, h.Name).Audit(ctx, novarpc.AuditArgs{})
+	if err != nil {
+		return err
+	}
+	h.Busy = on.Busy
+	for _, p := range on.Processes {
+		h.Processes = append(h.Processes, Thing{Name: fmt.Sprint(p.PID), Owner: p.ServerID})
+	}
+	for _, d := range on.Disks {
+		h.Disks = append(h.Disks, Thing{Name: d.Path, Owner: d.ServerID})
+	}
+	for _, t := range on.Taps {
+		h.Taps = append(h.Taps, Thing{Name: t.Name, Owner: strings.TrimPrefix(t.Name, "tap")})
+	}
+	return nil
+}
+
+// networkHost adds what the network agents of a host see to it.
+func (c *Collector) networkHost(ctx context.Context, h *Host) error {
+	var seen Host
+	if err := c.Bus.Call(ctx, bus.Target{Topic: NetworkTopic, Host: h.Name}, MethodInventory, struct{}{}, &seen); err != nil {
+		return err
+	}
+	h.Bridges, h.Namespaces, h.DHCP, h.Filters = seen.Bridges, seen.Namespaces, seen.DHCP, seen.Filters
+	known := map[string]bool{}
+	for _, t := range h.Taps {
+		known[t.Name] = true
+	}
+	for _, t := range seen.Taps {
+		if !known[t.Name] {
+			h.Taps = append(h.Taps, t)
+		}
+	}
+	return nil
+}
+
+func (c *Collector) network(ctx context.Context, w *World) error {
+	sc, err := c.Clients.Network(ctx)
+	if err != nil {
+		return err
+	}
+	plist, err := pages(ctx, ports.List(sc, nil), extractPorts)
+	if err != nil {
+		return fmt.Errorf("list ports: %w", err)
+	}
+	w.Ports = plist
+	nets, err := pages(ctx, networks.List(sc, nil), networks.ExtractNetworks)
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	for _, n := range nets {
+		w.Networks = append(w.Networks, n.ID)
+	}
+	rs, err := pages(ctx, routers.List(sc, nil), routers.ExtractRouters)
+	if err != nil {
+		return fmt.Errorf("list routers: %w", err)
+	}
+	for _, r := range rs {
+		w.Routers = append(w.Routers, r.ID)
+	}
+	return nil
+}
+
+// extractPorts reads ports with the host that they are bound to.
+func extractPorts(p pagination.Page) ([]Port, error) {
+	var list []struct {
+		ports.Port
+		HostID string `json:"binding:host_id"`
+	}
+	if err := ports.ExtractPortsInto(p, &list); err != nil {
+		return nil, err
+	}
+	out := make([]Port, len(list))
+	for i, x := range list {
+		out[i] = Port{ID: x.ID, NetworkID: x.NetworkID, DeviceID: x.DeviceID, DeviceOwner: x.DeviceOwner, Host: x.HostID}
+	}
+	return out, nil
+}
+
+func (c *Collector) servers(ctx context.Context, w *World) error {
+	sc, err := c.Clients.Compute(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := pages(ctx, servers.List(sc, servers.ListOpts{AllTenants: true}), servers.ExtractServers)
+	if err != nil {
+		return fmt.Errorf("list servers: %w", err)
+	}
+	for _, s := range list {
+		w.Servers = append(w.Servers, Server{ID: s.ID, ProjectID: s.TenantID, Host: s.Host, Status: s.Status, TaskState: s.TaskState})
+	}
+	return c.serverPorts(ctx, w)
+}
+
+// serverPorts adds the ports that Nova thinks its servers have.
+func (c *Collector) serverPorts(ctx context.Context, w *World) error {
+	of := map[string][]string{}
+	for _, h := range w.Hosts {
+		known, err := novarpc.NewConductorClient(c.Bus).AuditServers(ctx, novarpc.HostArgs{Host: h.Name})
+		if err != nil {
+			return fmt.Errorf("servers of %s: %w", h.Name, err)
+		}
+		for _, s := range known.Servers {
+			of[s.ID] = s.PortIDs
+		}
+	}
+	for i := range w.Servers {
+		w.Servers[i].PortIDs = of[w.Servers[i].ID]
+	}
+	return nil
+}
+
+// quotas compares Nova's counters with the servers that there are.
+func (c *Collector) quotas(ctx context.Context, w *World) error {
+	if len(w.Unseen) > 0 {
+		return errors.New("not compared while parts are unseen")
+	}
+	sc, err := c.Clients.Compute(ctx)
+	if err != nil {
+		return err
+	}
+	ic, err := c.Clients.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := pages(ctx, projects.List(ic, nil), projects.ExtractProjects)
+	if err != nil {
+		return fmt.Errorf("list projects: %w", err)
+	}
+	actual := map[string]int64{}
+	for _, p := range all {
+		actual[p.ID] = 0
+	}
+	for _, s := range w.Servers {
+		actual[s.ProjectID]++
+	}
+	for project, n := range actual {
+		q, err := quotasets.GetDetail(ctx, sc, project).Extract()
+		if err != nil {
+			return fmt.Errorf("quota of %s: %w", project, openstack.Fault(err))
+		}
+		w.Quotas = append(w.Quotas, Quota{ProjectID: project, Resource: "instances", Counted: int64(q.Instances.InUse), Actual: n})
+	}
+	return nil
+}
