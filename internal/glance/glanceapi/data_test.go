@@ -11,6 +11,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +79,45 @@ func TestUploadRecordsWhatTheDataIs(t *testing.T) {
 	}
 	if files := dataFiles(t, c.Dir); len(files) != 1 || !strings.Contains(files[0], "/images/") {
 		t.Errorf("files: %v", files)
+	}
+}
+
+// slow is a clock that is nearly a minute behind, so that the deadline of a
+// stalled transfer comes a moment after its last piece.
+type slow struct{ clock.Clock }
+
+func (slow) Now() time.Time { return time.Now().UTC().Add(-60*time.Second + 200*time.Millisecond) }
+
+func TestDeadlinesOfATransferEndWithIt(t *testing.T) {
+	c := glancetest.New(t, glancetest.WithFrontClock(slow{clock.System}))
+	id := c.Active("member", nil, "data")
+	c.Must(200, "member", "GET", "/v2/images/"+id+"/file", nil)
+	time.Sleep(400 * time.Millisecond)
+	var reused bool
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+	req, err := http.NewRequestWithContext(ctx, "GET", c.URL+"/v2/images/"+id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Auth-Token", "member")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("second request on the connection: %v", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if b, err := io.ReadAll(resp.Body); err != nil || len(b) == 0 || !reused {
+		t.Errorf("second request: %q %v, connection reused: %v", b, err, reused)
+	}
+	// A client that stops sending is not waited for.
+	stalled := c.Create("member", nil)
+	pr, pw := io.Pipe()
+	go func() { _, _ = pw.Write([]byte("a little")) }()
+	defer func() { _ = pw.Close() }()
+	if r := c.Do("member", "PUT", "/v2/images/"+stalled+"/file", pr, "Content-Type", "application/octet-stream"); r.Status != 400 {
+		t.Errorf("stalled upload: %d %s", r.Status, r.Body)
+	}
+	if got := c.Status("member", stalled); got != "queued" {
+		t.Errorf("image after a stalled upload: %s", got)
 	}
 }
 

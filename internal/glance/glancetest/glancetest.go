@@ -34,29 +34,37 @@ type Cloud struct {
 }
 
 // An Option changes how the service is made.
-type Option func(cfg *glance.Config, deps *glance.Deps)
+type Option func(cfg *glance.Config, deps *glance.Deps, front *glanceapi.Config)
 
 // WithClock runs the service on another clock.
 func WithClock(c clock.Clock) Option {
-	return func(_ *glance.Config, deps *glance.Deps) { deps.Clock = c }
+	return func(_ *glance.Config, deps *glance.Deps, _ *glanceapi.Config) { deps.Clock = c }
+}
+
+// WithFrontClock runs the HTTP front alone on another clock. Deadlines of
+// connections are made from it, so it must be near the real time.
+func WithFrontClock(c clock.Clock) Option {
+	return func(_ *glance.Config, _ *glance.Deps, front *glanceapi.Config) { front.Clock = c }
 }
 
 // WithDir keeps image data in dir.
 func WithDir(dir string) Option {
-	return func(cfg *glance.Config, _ *glance.Deps) { cfg.Dir = dir }
+	return func(cfg *glance.Config, _ *glance.Deps, _ *glanceapi.Config) { cfg.Dir = dir }
 }
 
 // WithDB uses a database that is there already, as after a restart.
-func WithDB(d *db.DB) Option { return func(_ *glance.Config, deps *glance.Deps) { deps.DB = d } }
+func WithDB(d *db.DB) Option {
+	return func(_ *glance.Config, deps *glance.Deps, _ *glanceapi.Config) { deps.DB = d }
+}
 
 // WithMaxBytes limits the size of an image.
 func WithMaxBytes(n int64) Option {
-	return func(cfg *glance.Config, _ *glance.Deps) { cfg.MaxImageBytes = n }
+	return func(cfg *glance.Config, _ *glance.Deps, _ *glanceapi.Config) { cfg.MaxImageBytes = n }
 }
 
 // WithImport lets web-download fetch from a network that is not public.
 func WithImport(network string, ports ...int) Option {
-	return func(cfg *glance.Config, _ *glance.Deps) {
+	return func(cfg *glance.Config, _ *glance.Deps, _ *glanceapi.Config) {
 		cfg.ImportAllow, cfg.ImportPorts = []netip.Prefix{netip.MustParsePrefix(network)}, ports
 	}
 }
@@ -64,9 +72,9 @@ func WithImport(network string, ports ...int) Option {
 // New starts a service that ends with the test.
 func New(t testing.TB, opts ...Option) *Cloud {
 	t.Helper()
-	cfg, deps := glance.Config{Dir: t.TempDir()}, glance.Deps{}
+	cfg, deps, front := glance.Config{Dir: t.TempDir()}, glance.Deps{}, glanceapi.Config{}
 	for _, o := range opts {
-		o(&cfg, &deps)
+		o(&cfg, &deps, &front)
 	}
 	if deps.DB == nil {
 		deps.DB = dbtest.New(t, glance.Migrations)
@@ -80,10 +88,9 @@ func New(t testing.TB, opts ...Option) *Cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := glanceapi.New(svc, glanceapi.Config{
-		PublicURL: "http://cloud/image", AuthURL: "http://cloud/identity", Policy: enforcer,
-		Auth: authtoken.New(authtoken.Config{Validator: authtokentest.Personas()}),
-	})
+	front.PublicURL, front.AuthURL, front.Policy = "http://cloud/image", "http://cloud/identity", enforcer
+	front.Auth = authtoken.New(authtoken.Config{Validator: authtokentest.Personas()})
+	api := glanceapi.New(svc, front)
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
 	return &Cloud{Service: svc, DB: deps.DB, URL: server.URL, Dir: cfg.Dir, API: api, t: t}
