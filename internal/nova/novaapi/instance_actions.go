@@ -110,15 +110,15 @@ func viewEvent(e *nova.ActionEvent, s *nova.Server, r *httpapi.Request, full boo
 }
 
 type stepView struct {
-	N        int     `json:"step"`
-	Name     string  `json:"name"`
-	Actor    string  `json:"actor"`
-	Peer     string  `json:"peer"`
-	Protocol string  `json:"protocol"`
-	Start    string  `json:"start"`
-	Millis   float64 `json:"duration_ms"`
-	Outcome  string  `json:"outcome"`
-	Detail   string  `json:"detail"`
+	N        int    `json:"n"`
+	Name     string `json:"name"`
+	Actor    string `json:"actor"`
+	Peer     string `json:"peer"`
+	Protocol string `json:"protocol"`
+	Start    string `json:"start"`
+	Millis   any    `json:"duration_ms"` // null where nobody knows it any more
+	Outcome  string `json:"outcome"`
+	Detail   string `json:"detail"`
 }
 
 // showTrace is Hastack's own: the 28 steps of a boot, or those of another
@@ -137,6 +137,9 @@ func (a *API) showTrace(r *httpapi.Request) (any, error) {
 	for _, st := range tr.Steps {
 		v := stepView{st.N, st.Name, st.Actor, st.Peer, st.Protocol, st.Start.UTC().Format(time.RFC3339Nano),
 			float64(st.Duration.Microseconds()) / 1000, st.Outcome, st.Detail}
+		if st.N <= 2 && st.Duration == 0 {
+			v.Millis = nil
+		}
 		if !hosts {
 			v.Actor, v.Peer = hideHost(v.Actor), hideHost(v.Peer)
 		}
