@@ -1,8 +1,10 @@
 package keystone
 
 import (
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hastack/hastack/internal/fault"
 )
@@ -76,24 +78,23 @@ func (c columns) clause(cond Condition) (query string, arg any, err error) {
 		return cond.Field + " = ?", cond.Value, nil
 	}
 	op, insensitive := strings.CutPrefix(cond.Op, "i")
-	value := cond.Value
-	column := cond.Field
+	value, column := cond.Value, cond.Field
 	if insensitive {
 		column, value = "LOWER("+column+")", strings.ToLower(value)
 	}
-	// "!" escapes on both databases; a backslash does on one only.
-	value = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(value)
-	switch op {
-	case "contains":
-		value = "%" + value + "%"
-	case "startswith":
-		value += "%"
-	case "endswith":
-		value = "%" + value
-	default:
-		return "", nil, fault.New(fault.BadRequest, "filter %s__%s is not supported", cond.Field, cond.Op)
+	if value == "" {
+		return "", nil, nil
 	}
-	return column + " LIKE ? ESCAPE '!'", value, nil
+	// Not LIKE: it looks at the case on one database and not on the other.
+	switch n := strconv.Itoa(utf8.RuneCountInString(value)); op {
+	case "contains":
+		return "INSTR(" + column + ", ?) > 0", value, nil
+	case "startswith":
+		return "SUBSTR(" + column + ", 1, " + n + ") = ?", value, nil
+	case "endswith":
+		return "SUBSTR(" + column + ", -" + n + ") = ?", value, nil
+	}
+	return "", nil, fault.New(fault.BadRequest, "filter %s__%s is not supported", cond.Field, cond.Op)
 }
 
 // timeClause reads "lt:2026-01-02T03:04:05Z", the form of password_expires_at.

@@ -62,7 +62,7 @@ func (s *Service) CreateProject(ctx context.Context, p *Project) error {
 		if up[0].DomainID != p.DomainID {
 			return fault.New(fault.BadRequest, "parent project %s is in another domain", p.ParentID)
 		}
-		if len(up) >= maxProjectDepth-1 {
+		if len(up) >= maxProjectDepth {
 			return fault.New(fault.Forbidden, "max hierarchy depth of %d reached for the branch of %s", maxProjectDepth, p.ParentID)
 		}
 		if slices.ContainsFunc(up, func(p Project) bool { return !p.Enabled }) {

@@ -91,16 +91,22 @@ func New(t testing.TB, opts ...Option) *Server {
 		keys: [2]keystone.KeyRepository{keystone.KeyDir{Path: t.TempDir()}, keystone.KeyDir{Path: t.TempDir()}},
 	}
 	s.start()
+	Bootstrap(t, s)
+	return s
+}
+
+// Bootstrap does what New did, once more.
+func Bootstrap(t testing.TB, s *Server) {
+	t.Helper()
 	secret := config.NewSecret(ServicePassword)
 	err := s.Service.Bootstrap(t.Context(), keystone.BootstrapConfig{
 		AdminPassword: config.NewSecret(AdminPassword), Region: Region,
-		Services:     append([]keystone.BootstrapService{{Type: "identity", Name: "keystone", PublicURL: s.URL + "/identity"}}, st.services...),
+		Services:     append([]keystone.BootstrapService{{Type: "identity", Name: "keystone", PublicURL: s.URL + "/identity"}}, s.setup.services...),
 		ServiceUsers: map[string]config.Secret{"nova": secret, "glance": secret, "neutron": secret, "placement": secret},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // Another starts a second process of the same Keystone: it shares the database
