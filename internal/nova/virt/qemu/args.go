@@ -41,11 +41,13 @@ func (m *machine) blockdev(options map[string]any) {
 	m.add("-blockdev", string(b))
 }
 
-// closeFiles closes the agent's copies.
+// closeFiles closes the agent's copies. While they are open a socket listens
+// although its QEMU has died.
 func (m *machine) closeFiles() {
 	for _, f := range m.files {
 		_ = f.Close()
 	}
+	m.files = nil
 }
 
 // machineOf describes the hardware of a server without its disks and sockets.

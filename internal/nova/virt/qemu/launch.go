@@ -42,6 +42,7 @@ func (d *Driver) launch(ctx context.Context, s *virt.Server, how start) (*guest,
 		return nil, err
 	}
 	cmd, err := d.spawn(s.ID, m, how)
+	m.closeFiles()
 	if err != nil {
 		return nil, err
 	}

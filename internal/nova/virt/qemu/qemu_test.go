@@ -30,7 +30,7 @@ func needQEMU(t *testing.T) {
 
 func newDriver(t *testing.T, dir string) *Driver {
 	t.Helper()
-	d, err := New(Config{StateDir: dir, Accel: accelTCG, TBSizeMB: 8}, clock.System, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	d, err := New(Config{StateDir: dir, Accel: accelTCG}, clock.System, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
