@@ -13,6 +13,7 @@ import (
 	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/db/dbtest"
 	"github.com/hastack/hastack/internal/failpoint"
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/glance"
 )
 
@@ -162,5 +163,37 @@ func TestCrashDuringDeleteIsFinishedAfterRestart(t *testing.T) {
 				t.Errorf("the deletion was recorded, but: %v, %d files", err, files(t, dir))
 			}
 		})
+	}
+}
+
+// TestSec04FormatCannotChangeUnderAnUpload: the data is held against the format
+// that the image has, not the one it had when the upload asked.
+func TestSec04FormatCannotChangeUnderAnUpload(t *testing.T) {
+	svc := restart(t, dbtest.URL(t), t.TempDir())
+	v := glance.Viewer{ProjectID: project}
+	stale := newImage(t, svc)
+	if _, err := svc.UpdateImage(t.Context(), v, victimID, []glance.Change{{Op: "replace", Name: "disk_format", Value: "qcow2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := svc.Upload(t.Context(), stale, bytes.NewReader([]byte("plain")), 5); !fault.Is(err, fault.UnsupportedMedia) {
+		t.Errorf("plain data as qcow2: %v", err)
+	}
+	if img, err := svc.Image(t.Context(), v, victimID); err != nil || img.Status != glance.StatusQueued {
+		t.Errorf("after the refusal: %v %v", img, err)
+	}
+}
+
+func TestTokensOfNoProjectOwnNothing(t *testing.T) {
+	svc := restart(t, dbtest.URL(t), t.TempDir())
+	newImage(t, svc)
+	nobody := glance.Viewer{}
+	for _, visibility := range []string{"", "all", glance.Private, glance.Shared, glance.Public, glance.Community} {
+		list, _, err := svc.Images(t.Context(), nobody, glance.ImageFilter{Visibility: visibility}, glance.ImagePage{Limit: 10})
+		if err != nil || len(list) != 0 {
+			t.Errorf("visibility %q: %d images, %v", visibility, len(list), err)
+		}
+	}
+	if err := svc.CreateImage(t.Context(), nobody, &glance.Image{}); !fault.Is(err, fault.BadRequest) {
+		t.Errorf("image without owner: %v", err)
 	}
 }

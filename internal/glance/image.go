@@ -92,6 +92,9 @@ func (s *Service) CreateImage(ctx context.Context, v Viewer, img *Image) error {
 	if img.Owner == "" {
 		img.Owner = v.ProjectID
 	}
+	if img.Owner == "" {
+		return fault.New(fault.BadRequest, "an image needs an owner; use a token of a project")
+	}
 	if img.Owner != v.ProjectID && !v.Admin {
 		return fault.New(fault.Forbidden, "you are not permitted to create images owned by %q", img.Owner)
 	}

@@ -83,6 +83,15 @@ func visibleParts(v Viewer, f ImageFilter) []func(q *bun.SelectQuery) {
 		}
 		return []func(q *bun.SelectQuery){visibility(f.Visibility)}
 	}
+	if v.ProjectID == "" { // a token of no project owns nothing and is given nothing
+		switch f.Visibility {
+		case "", "all", Public:
+			return []func(q *bun.SelectQuery){visibility(Public)}
+		case Community:
+			return []func(q *bun.SelectQuery){visibility(Community)}
+		}
+		return nil
+	}
 	own := func(q *bun.SelectQuery) {
 		q.Where("images.owner = ?", v.ProjectID)
 		if f.Visibility != "" && f.Visibility != "all" {

@@ -79,9 +79,6 @@ type transfer struct {
 }
 
 func (s *Service) receive(ctx context.Context, img *Image, during string, body io.Reader, length int64) error {
-	if img.DiskFormat == nil || img.ContainerFormat == nil {
-		return fault.New(fault.BadRequest, "properties disk_format, container_format must be set prior to saving data.")
-	}
 	if length > s.cfg.MaxImageBytes {
 		return s.tooLarge()
 	}
@@ -111,14 +108,25 @@ func (t *transfer) claim(ctx context.Context) error {
 	}
 	now := t.s.clock.Now()
 	t.renew = now.Add(t.s.cfg.UploadLease / 3)
-	ok, err := t.s.claimUpload(ctx, t.img.ID, t.during, t.id, now.Add(t.s.cfg.UploadLease))
-	if err != nil {
-		return err
+	for range casTries {
+		if t.img.DiskFormat == nil || t.img.ContainerFormat == nil {
+			return fault.New(fault.BadRequest, "properties disk_format, container_format must be set prior to saving data.")
+		}
+		ok, err := t.s.claimUpload(ctx, t.img, t.during, t.id, now.Add(t.s.cfg.UploadLease))
+		if err != nil {
+			return err
+		}
+		if ok {
+			return at(ctx, "claim.after-effect")
+		}
+		if t.img, err = t.s.selectImage(ctx, t.img.ID); err != nil {
+			return err
+		}
+		if t.img.Status != StatusQueued {
+			break
+		}
 	}
-	if !ok {
-		return fault.New(fault.Conflict, "image status transition from %s to %s is not allowed", t.img.Status, t.during)
-	}
-	return at(ctx, "claim.after-effect")
+	return fault.New(fault.Conflict, "image status transition from %s to %s is not allowed", t.img.Status, t.during)
 }
 
 // run does everything after the claim; the caller cleans up if it fails.

@@ -15,10 +15,11 @@ type storedData struct {
 	checksum, hash    string
 }
 
-// claimUpload gives a queued image to an upload.
-func (s *Service) claimUpload(ctx context.Context, id, during, upload string, deadline time.Time) (bool, error) {
-	return s.casStatus(ctx, id, StatusQueued, "", during, func(q *bun.UpdateQuery) {
-		q.Set("upload_id = ?", upload).Set("upload_deadline = ?", deadline)
+// claimUpload gives a queued image to an upload, if the image is still as img
+// says: the format that the data is held against must be the one recorded.
+func (s *Service) claimUpload(ctx context.Context, img *Image, during, upload string, deadline time.Time) (bool, error) {
+	return s.casStatus(ctx, img.ID, StatusQueued, "", during, func(q *bun.UpdateQuery) {
+		q.Set("upload_id = ?", upload).Set("upload_deadline = ?", deadline).Where("version = ?", img.Version)
 	})
 }
 

@@ -136,9 +136,6 @@ func (s *Service) ImportFromWeb(ctx context.Context, img *Image, uri string) err
 	if err := s.fetcher.checkURL(u); err != nil {
 		return err
 	}
-	if img.DiskFormat == nil || img.ContainerFormat == nil {
-		return fault.New(fault.BadRequest, "properties disk_format, container_format must be set prior to importing data.")
-	}
 	select {
 	case s.fetcher.slots <- struct{}{}:
 	default:
