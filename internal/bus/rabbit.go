@@ -246,6 +246,9 @@ const (
 	headFault   = "hastack-fault"
 )
 
+// maxTimeoutMS bounds what a message may claim, a day.
+const maxTimeoutMS = 24 * 60 * 60 * 1000
+
 func toPublishing(in *inbound, replyTo string) amqp.Publishing {
 	m := amqp.Publishing{
 		ContentType: "application/json", DeliveryMode: amqp.Persistent, MessageId: in.ID, Type: in.Method, Body: in.Args,
@@ -269,6 +272,9 @@ func fromDelivery(d *amqp.Delivery) *inbound {
 		Message: Message{ID: d.MessageId, Method: d.Type, Args: json.RawMessage(d.Body), Redelivered: d.Redelivered},
 		trace:   propagation.MapCarrier{}, attempt: 1, timeout: DefaultTimeout, kind: kindCast,
 	}
+	if in.ID == "" { // not ours; all of them must not look like copies of one
+		in.ID = ids.UUID()
+	}
 	if len(in.Args) == 0 {
 		in.Args = json.RawMessage("null")
 	}
@@ -286,9 +292,9 @@ func fromDelivery(d *amqp.Delivery) *inbound {
 		case int64:
 			switch k {
 			case headTimeout:
-				in.timeout = time.Duration(v) * time.Millisecond
+				in.timeout = time.Duration(min(max(v, 1), maxTimeoutMS)) * time.Millisecond
 			case "x-delivery-count": // of quorum queues: earlier deliveries
-				in.attempt = int(v) + 1
+				in.attempt = int(min(max(v, 0), 1<<20)) + 1
 			}
 		}
 	}

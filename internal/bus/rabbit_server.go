@@ -96,8 +96,8 @@ func (s *rabbitServer) listen() (*amqp.Channel, []<-chan amqp.Delivery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// A broker that has just come back can leave a consumer without an answer
-	// for a minute (seen with a lone 3.10 after a power cut): ask again.
+	// A queue without a leader leaves a consumer without an answer for a minute:
+	// ask another member.
 	watch := time.AfterFunc(listenTimeout, s.bus.in.suspect)
 	deliveries, err := s.subscribe(ch)
 	watch.Stop()
