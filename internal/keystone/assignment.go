@@ -66,28 +66,16 @@ func (s *Service) Grant(ctx context.Context, a Assignment) error {
 	if err := s.checkAssignment(ctx, a); err != nil {
 		return err
 	}
-	if r.DomainID != "" {
-		if err := s.checkDomainRole(ctx, r, a); err != nil {
-			return err
-		}
-	}
-	return s.insertAssignment(ctx, a)
-}
-
-// checkDomainRole refuses a domain's own role outside that domain.
-func (s *Service) checkDomainRole(ctx context.Context, r *Role, a Assignment) error {
-	domain := a.TargetID
-	if a.TargetKind == TargetProject {
+	if r.DomainID != "" && a.TargetKind == TargetProject {
 		p, err := s.selectProjectRow(ctx, a.TargetID)
 		if err != nil {
 			return err
 		}
-		domain = p.DomainID
+		if p.DomainID != r.DomainID {
+			return fault.New(fault.Forbidden, "project %s must be in the same domain as the role %s being assigned", p.ID, r.ID)
+		}
 	}
-	if domain != r.DomainID {
-		return fault.New(fault.Forbidden, "role %s belongs to another domain", r.ID)
-	}
-	return nil
+	return s.insertAssignment(ctx, a)
 }
 
 // Revoke ends an assignment.
@@ -157,6 +145,12 @@ func (s *Service) Assignments(ctx context.Context, f AssignmentFilter) ([]Assign
 		for _, p := range below {
 			targets = append(targets, p.ID)
 		}
+		// A domain may stand for the project at the top of its tree.
+		inDomain, err := s.selectDomainProjectIDs(ctx, []string{f.TargetID})
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, inDomain...)
 	}
 	if f.Effective {
 		return s.effectiveAssignments(ctx, f, targets)

@@ -62,7 +62,10 @@ func (s *Service) CreateCredential(ctx context.Context, caller *authtoken.Identi
 		if err := bindToCaller(caller, c, &blob); err != nil {
 			return err
 		}
-		c.ID, c.Blob = ec2ID(blob.Access), blob.text()
+		c.ID = ec2ID(blob.Access)
+		if blob.AppCredID != "" { // else the text stays as the client wrote it
+			c.Blob = blob.text()
+		}
 	}
 	if c.ProjectID != "" {
 		if _, err := s.selectProjectRow(ctx, c.ProjectID); err != nil {

@@ -52,7 +52,7 @@ func (a *API) listAssignments(r *httpapi.Request) (any, error) {
 		return nil, err
 	}
 	if f.Subtree {
-		_, err = enforceTree(a, r, f.TargetID)
+		err = enforceTree(a, r, f.TargetID)
 	} else {
 		err = r.Enforce(policy.Target{"target.domain_id": r.Identity().DomainID})
 	}
@@ -81,18 +81,21 @@ func (a *API) listAssignments(r *httpapi.Request) (any, error) {
 	return object{"role_assignments": out, "links": object{"self": self, "previous": nil, "next": nil}}, nil
 }
 
-func enforceTree(a *API, r *httpapi.Request, projectID string) (*keystone.Project, error) {
+func enforceTree(a *API, r *httpapi.Request, projectID string) error {
 	p, err := a.keystone.Project(r.Context(), projectID)
 	target := policy.Target{}
 	if err == nil {
 		target = projectTarget(p)
+	} else if _, derr := a.keystone.Domain(r.Context(), projectID); derr == nil {
+		// A domain stands for the project at the top of its tree.
+		target, err = policy.Target{"target.project.id": projectID, "target.project.domain_id": projectID}, nil
 	} else if !fault.Is(err, fault.NotFound) {
-		return nil, err
+		return err
 	}
 	if ferr := r.EnforceRule("identity:list_role_assignments_for_tree", target); ferr != nil {
-		return nil, ferr
+		return ferr
 	}
-	return p, err
+	return err
 }
 
 func (a *API) assignmentView(v *keystone.AssignmentView, names *keystone.Names, withNames bool) object {

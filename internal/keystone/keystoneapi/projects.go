@@ -39,7 +39,7 @@ func (a *API) listProjects(r *httpapi.Request) (any, error) {
 	}
 	q := r.URL.Query()
 	if flag(q, "is_domain") {
-		return nil, fault.New(fault.NotImplemented, "domains are listed by /v3/domains only")
+		return a.listActingDomains(r, f)
 	}
 	split := func(name string) []string {
 		if q.Get(name) == "" {
@@ -58,7 +58,7 @@ func (a *API) createProject(r *httpapi.Request) (any, error) {
 		return nil, err
 	}
 	if deref(in.boolean("is_domain"), false) {
-		return nil, fault.New(fault.NotImplemented, "domains are created by /v3/domains only")
+		return a.createActingDomain(r, in)
 	}
 	p := keystone.Project{
 		Name: in.required("name"), DomainID: deref(in.orNull("domain_id"), ""), ParentID: deref(in.orNull("parent_id"), ""),
@@ -95,6 +95,12 @@ func (a *API) loadProject(r *httpapi.Request) (*keystone.Project, error) {
 }
 
 func (a *API) showProject(r *httpapi.Request) (any, error) {
+	if d, err := a.actingDomain(r, true); d != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return object{"project": a.domainAsProject(d)}, nil
+	}
 	p, err := a.loadProject(r)
 	if err != nil {
 		return nil, err
@@ -153,6 +159,12 @@ func treeOf(id string, rows []keystone.Project) any {
 }
 
 func (a *API) updateProject(r *httpapi.Request) (any, error) {
+	if d, err := a.actingDomain(r, false); d != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return a.updateActingDomain(r, d)
+	}
 	p, err := a.loadProject(r)
 	if err != nil {
 		return nil, err
@@ -183,6 +195,12 @@ func (a *API) updateProject(r *httpapi.Request) (any, error) {
 }
 
 func (a *API) deleteProject(r *httpapi.Request) (any, error) {
+	if d, err := a.actingDomain(r, false); d != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return nil, a.keystone.DeleteDomain(r.Context(), d.ID)
+	}
 	p, err := a.loadProject(r)
 	if err != nil {
 		return nil, err

@@ -427,6 +427,37 @@ func TestProjectTags(t *testing.T) {
 	}
 }
 
+func TestDomainIsAlsoAProject(t *testing.T) {
+	s := New(t)
+	admin := s.Admin()
+	r := s.Must(201, "POST", "/projects", admin, M{"project": M{"name": "d", "is_domain": true}})
+	id := r.String("project", "id")
+	if r.At("project", "is_domain") != true || r.At("project", "domain_id") != nil {
+		t.Errorf("project is %s", r.Raw)
+	}
+	if got := s.Must(200, "GET", "/domains/"+id, admin, nil).String("domain", "name"); got != "d" {
+		t.Errorf("domain is named %q", got)
+	}
+	if got := namesOf(s.Must(200, "GET", "/projects?is_domain=true", admin, nil).List("projects")); got != "Default d" {
+		t.Errorf("projects that are domains: %q", got)
+	}
+	in := s.Must(201, "POST", "/projects", admin, M{"project": M{"name": "p", "parent_id": id}})
+	if in.String("project", "domain_id") != id {
+		t.Errorf("child is %s", in.Raw)
+	}
+	s.Must(403, "DELETE", "/projects/"+id, admin, nil)
+	s.Must(200, "PATCH", "/projects/"+id, admin, M{"project": M{"enabled": false}})
+	if got := s.Must(200, "GET", "/projects/"+id, admin, nil); got.At("project", "enabled") != false {
+		t.Errorf("project is %s", got.Raw)
+	}
+	s.Must(204, "DELETE", "/projects/"+id, admin, nil)
+	s.Must(404, "GET", "/domains/"+id, admin, nil)
+	m := s.Member("u", "member")
+	if r := s.Do("POST", "/projects", m.Token, M{"project": M{"name": "x", "is_domain": true}}); r.Status != 403 {
+		t.Errorf("domain made by a member: %d", r.Status)
+	}
+}
+
 func TestWhatIsNotBuiltSaysSo(t *testing.T) {
 	s := New(t)
 	admin := s.Admin()

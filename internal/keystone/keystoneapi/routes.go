@@ -191,10 +191,11 @@ func (a *API) absentRoutes() []route {
 	for what, path := range map[string]string{
 		"limits": "/v3/limits", "registered limits": "/v3/registered_limits", "trusts": "/v3/OS-TRUST/trusts",
 		"access rules": "/v3/users/{user_id}/access_rules", "policies": "/v3/policies",
-		"domain configuration": "/v3/domains/{domain_id}/config",
+		"domain configuration": "/v3/domains/{domain_id}/config", "federation": "/v3/OS-FEDERATION",
+		"oauth": "/v3/OS-OAUTH1", "endpoint filters": "/v3/OS-EP-FILTER", "tokens for s3": "/v3/s3tokens",
 	} {
 		h := func(*httpapi.Request) (any, error) {
-			return nil, fault.New(fault.NotImplemented, "%s are not implemented", what)
+			return nil, fault.New(fault.NotImplemented, "%s: not implemented", what)
 		}
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 			out = append(out, route{method + " " + path, httpapi.AnyToken, ok, h})
