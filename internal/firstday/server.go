@@ -230,7 +230,7 @@ func (c *content) sshAnswers(ctx context.Context) (bool, error) {
 	sc, _, _, err := ssh.NewClientConn(conn, c.out.FloatingIP, &ssh.ClientConfig{
 		User: SSHUser, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		// The host key is made at the first boot: there is nothing to compare it with.
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
 	if err != nil {
 		return false, nil //nolint:nilerr // not yet

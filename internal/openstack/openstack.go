@@ -91,18 +91,22 @@ func (c *Clients) client(ctx context.Context, name string, mk maker) (*gopherclo
 	if sc := c.made[name]; sc != nil {
 		return sc, nil
 	}
-	provider, err := c.authenticated(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sc, err := mk(provider, gophercloud.EndpointOpts{Region: c.cfg.Region, Availability: gophercloud.AvailabilityInternal})
-	if err != nil {
+	for fresh := c.provider == nil; ; fresh = true {
+		provider, err := c.authenticated(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sc, err := mk(provider, gophercloud.EndpointOpts{Region: c.cfg.Region, Availability: gophercloud.AvailabilityInternal})
+		if err == nil {
+			c.made[name] = sc
+			return sc, nil
+		}
 		// A service that joined the catalog after our token is found with a new one.
 		c.provider = nil
-		return nil, fmt.Errorf("find the %s endpoint: %w", name, Fault(err))
+		if fresh {
+			return nil, fmt.Errorf("find the %s endpoint: %w", name, Fault(err))
+		}
 	}
-	c.made[name] = sc
-	return sc, nil
 }
 
 func (c *Clients) httpClient() http.Client {
