@@ -150,7 +150,7 @@ func (r *relay) serve(ctx context.Context) {
 }
 
 func (r *relay) carry(ctx context.Context, c net.Conn) error {
-	_ = c.SetReadDeadline(time.Now().Add(relayDeadline)) //nolint:forbidigo // a socket deadline is machine time
+	_ = c.SetReadDeadline(clock.System.Now().Add(relayDeadline)) // sockets know machine time only
 	in := bufio.NewReaderSize(c, 4096)
 	line, err := in.ReadSlice('\n')
 	if err != nil {

@@ -39,8 +39,11 @@ func (a *Agent) bootImage(ctx context.Context, t *task) (base virt.Base, err err
 	if err != nil {
 		return base, err
 	}
-	t.note(rpc.Step{N: 20, Name: "check the token", Actor: "glance-api", Peer: "keystone", Protocol: rpc.ProtoHTTP,
-		Start: a.clock.Now(), Outcome: rpc.OutcomeOK, Detail: "within step 19"})
+	err = t.step(ctx, rpc.Step{N: 20, Name: "check the token", Actor: "glance-api", Peer: "keystone", Protocol: rpc.ProtoHTTP},
+		func() (string, error) { return "within step 19", nil })
+	if err != nil {
+		return base, err
+	}
 	err = t.step(ctx, rpc.Step{N: 21, Name: "take the image", Peer: "glance-api", Protocol: rpc.ProtoHTTP}, func() (string, error) {
 		if a.cache == nil {
 			return "metadata only", nil

@@ -30,8 +30,11 @@ func (a *Agent) bootNetwork(ctx context.Context, t *task) (vifs []rpc.VIF, err e
 	if err != nil {
 		return nil, err
 	}
-	t.note(rpc.Step{N: 23, Name: "check the token", Actor: "neutron-server", Peer: "keystone", Protocol: rpc.ProtoHTTP,
-		Start: a.clock.Now(), Outcome: rpc.OutcomeOK, Detail: "within step 22"})
+	err = t.step(ctx, rpc.Step{N: 23, Name: "check the token", Actor: "neutron-server", Peer: "keystone", Protocol: rpc.ProtoHTTP},
+		func() (string, error) { return "within step 22", nil })
+	if err != nil {
+		return nil, err
+	}
 	err = t.step(ctx, rpc.Step{N: 24, Name: "plug and take addresses", Peer: "neutron-server", Protocol: rpc.ProtoHTTP}, func() (string, error) {
 		if vifs, err = a.describePorts(ctx, t.spec, ports); err != nil {
 			return "", err

@@ -65,9 +65,6 @@ func (t *task) take() []rpc.Step {
 // recorded passes the fault points that come after a step is in the database.
 func (t *task) recorded(ctx context.Context, steps []rpc.Step) error {
 	for _, s := range steps {
-		if s.Actor != t.a.actor() && s.N > 0 {
-			continue
-		}
 		if err := failpoint.At(ctx, t.point(s, "after-record")); err != nil {
 			return err
 		}
@@ -90,7 +87,10 @@ func (a *Agent) actor() string { return "nova-compute@" + a.cfg.Host }
 // it. A numbered step is one of the 28 of a boot; steps of other operations
 // have number 0 and are not told to the conductor.
 func (t *task) step(ctx context.Context, s rpc.Step, f func() (detail string, err error)) error {
-	s.Actor, s.Start = t.a.actor(), t.a.clock.Now()
+	if s.Actor == "" {
+		s.Actor = t.a.actor()
+	}
+	s.Start = t.a.clock.Now()
 	err := failpoint.At(ctx, t.point(s, "before-effect"))
 	if err == nil {
 		s.Detail, err = f()

@@ -156,7 +156,7 @@ func (d *Driver) spawn(id string, m *machine, how start) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(d.cfg.Binary, m.args...) //nolint:noctx // it outlives every context
+	cmd := exec.Command(d.cfg.Binary, m.args...) // without a context: it outlives them all
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.Dir = log, log, m.files, "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TMPDIR=/tmp", envState + "=" + d.cfg.StateDir}
 	if how.env != "" {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hastack/hastack/internal/clock"
 )
 
 // errMonitorClosed is what every command returns once QEMU hung up.
@@ -198,7 +200,7 @@ func (m *monitor) doWithFile(ctx context.Context, command string, args any, f *o
 		oob = unix.UnixRights(int(f.Fd()))
 	}
 	m.pending[id] = ch
-	_ = m.conn.SetWriteDeadline(time.Now().Add(5 * time.Second)) //nolint:forbidigo // a socket deadline is machine time
+	_ = m.conn.SetWriteDeadline(clock.System.Now().Add(5 * time.Second)) // sockets know machine time only
 	_, _, err = m.conn.WriteMsgUnix(b, oob, nil)
 	m.mu.Unlock()
 	if err != nil {
