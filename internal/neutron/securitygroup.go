@@ -154,8 +154,8 @@ func (s *Service) SecurityGroup(ctx context.Context, c Caller, id string) (*Secu
 
 // SecurityGroups lists the groups of the caller's project with their rules.
 func (s *Service) SecurityGroups(ctx context.Context, c Caller, q Query) ([]*SecurityGroup, error) {
-	if c.ProjectID != "" {
-		if _, err := s.DefaultSecurityGroup(ctx, c.ProjectID); err != nil {
+	if project := defaultWanted(c, q); project != "" {
+		if _, err := s.DefaultSecurityGroup(ctx, project); err != nil {
 			return nil, err
 		}
 	}
@@ -164,6 +164,18 @@ func (s *Service) SecurityGroups(ctx context.Context, c Caller, q Query) ([]*Sec
 		return nil, err
 	}
 	return groups, s.loadRules(ctx, s.db, groups)
+}
+
+// defaultWanted is the project whose default group a list brings into being:
+// the one an admin filters by (Nova looks up "default" for its user so), else
+// the caller's own.
+func defaultWanted(c Caller, q Query) string {
+	for _, key := range []string{"project_id", "tenant_id"} {
+		if v := q.Filters[key]; c.Admin && len(v) == 1 && v[0] != "" {
+			return v[0]
+		}
+	}
+	return c.ProjectID
 }
 
 // UpdateSecurityGroup changes a group and returns it as it is then.
