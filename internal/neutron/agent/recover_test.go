@@ -119,6 +119,20 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 	g.ExpectPing("172.24.4.1")
 }
 
+func TestBridgeKeepsItsMACWhenPortsComeAndGo(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	c, _, _, _ := rig(t)
+	mac := func() string { return strings.TrimSpace(dt.Must(t, "", "ip", "-br", "link", "show", "br-ex")) }
+	with := mac()
+	c.change(func(st *rpc.HostState) { st.Routers = nil; st.Ports = st.Ports[:4] }, rpc.Changed{})
+	dt.Eventually(t, "router is gone", 5*time.Second, func() bool { return dataplane.NamespaceID("qrouter-"+router) == 0 })
+	if a, b := strings.Fields(with)[2], strings.Fields(mac())[2]; a != b {
+		t.Errorf("mac of br-ex was %s and is %s", a, b)
+	}
+}
+
 func TestAgentRestartLosesNoPacketOfFloatingIPs(t *testing.T) {
 	if !dt.Isolate(t) {
 		return

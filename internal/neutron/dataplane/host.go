@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,6 +160,9 @@ func (h *Host) addBridge(name string, own owner) (netlink.Link, error) {
 	off := false
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
+	// A bridge without a MAC of its own takes the lowest of its ports', and
+	// the neighbours lose it whenever that port comes or goes.
+	attrs.HardwareAddr = bridgeMAC(own)
 	br := &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off}
 	if err := h.nl.LinkAdd(br); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("add bridge %s: %w", name, err)
@@ -178,6 +182,12 @@ func (h *Host) addBridge(name string, own owner) (netlink.Link, error) {
 		return nil, err
 	}
 	return h.nl.LinkByName(name)
+}
+
+// bridgeMAC is a locally administered address that follows from the owner.
+func bridgeMAC(own owner) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(own.tag + own.kind + own.id))
+	return append(net.HardwareAddr{0x0a}, sum[:5]...)
 }
 
 // links lists the devices of the host by name.
