@@ -161,7 +161,7 @@ func (a *app) firstDay(cfg *config.Config, secrets *config.Secrets, o upOptions,
 	}
 	return firstday.Config{
 		AuthURL: cfg.AuthURL(), Region: cfg.Region, AdminPassword: secrets.AdminPassword, DemoPassword: secrets.DemoPassword,
-		ImageFile: image, KeyDir: a.stateDir, ExternalCIDR: cfg.Network.ExternalCIDR, PrivateCIDR: "10.11.0.0/24",
+		ImageFile: image, KeyDir: cfg.StateDir, ExternalCIDR: cfg.Network.ExternalCIDR, PrivateCIDR: "10.11.0.0/24",
 		Boot: !o.noServer && image != "", WaitSSH: cfg.Compute.Driver == "qemu",
 		Progress: p.begin,
 	}
