@@ -50,7 +50,7 @@ openstack server delete --wait first
 # ---------------------------------------------------------------- resources
 ssh-keygen -q -t ed25519 -N '' -f key
 openstack keypair create --public-key key.pub e2e >/dev/null
-openstack image create --file "$IMAGE_FILE" --disk-format qcow2 --container-format bare e2e-image -f value -c status >/dev/null
+openstack image create --file "$IMAGE_FILE" --disk-format qcow2 --container-format bare e2e-image -f value -c status >/dev/null 2>&1
 until_ok 30 "image active" sh -c '[ "$(openstack image show -f value -c status e2e-image)" = active ]'
 openstack network create e2e-net >/dev/null
 openstack subnet create --network e2e-net --subnet-range 10.77.0.0/24 --dns-nameserver 192.0.2.53 e2e-subnet >/dev/null
@@ -108,8 +108,8 @@ guest "$fip" 'echo kept >/root/marker; sync'
 openstack server reboot --hard --wait one >/dev/null
 until_ok 120 "ssh after the reboot" guest "$fip" grep -q kept /root/marker
 ok "reboot keeps the disk"
-snap=$(openstack server image create --name e2e-snap --wait one -f value -c id)
-[ "$(field image "$snap" status)" = active ] || fail "the snapshot is not active"
+openstack server image create --name e2e-snap --wait one >/dev/null
+[ "$(field image e2e-snap status)" = active ] || fail "the snapshot is not active"
 openstack server rebuild --image e2e-image --wait one >/dev/null
 until_ok 120 "ssh after the rebuild" guest "$fip" true
 guest "$fip" '! test -e /root/marker' || fail "rebuild kept the old disk"
