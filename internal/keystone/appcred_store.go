@@ -67,7 +67,7 @@ func (s *Service) addAppCredRoles(ctx context.Context, creds []*ApplicationCrede
 		at[ac.ID], keys[i] = ac, ac.ID
 	}
 	var rows []applicationCredentialRole
-	err := s.db.NewSelect().Model(&rows).Where("application_credential_id IN (?)", bun.In(keys)).OrderExpr("role_id").Scan(ctx)
+	err := s.db.NewSelect().Model(&rows).Where("application_credential_id IN (?)", bun.List(keys)).OrderExpr("role_id").Scan(ctx)
 	for _, r := range rows {
 		ac := at[r.ApplicationCredentialID]
 		ac.RoleIDs = append(ac.RoleIDs, r.RoleID)

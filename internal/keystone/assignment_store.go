@@ -74,7 +74,7 @@ func (s *Service) selectUserRoles(ctx context.Context, userID, kind, target, dom
 			q = q.WhereOr("target_kind = 'domain' AND target_id = ? AND inherited = ?", domain, true)
 		}
 		if len(above) > 0 {
-			q = q.WhereOr("target_kind = 'project' AND target_id IN (?) AND inherited = ?", bun.In(above), true)
+			q = q.WhereOr("target_kind = 'project' AND target_id IN (?) AND inherited = ?", bun.List(above), true)
 		}
 		return q
 	})

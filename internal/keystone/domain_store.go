@@ -28,12 +28,7 @@ func (s *Service) selectDomains(ctx context.Context, f Filter) ([]Domain, error)
 }
 
 func (s *Service) selectDomainsIn(ctx context.Context, ids []string) ([]Domain, error) {
-	if len(ids) == 0 {
-		return []Domain{}, nil
-	}
-	return list[Domain](ctx, s.db, domainColumns, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("id IN (?)", bun.In(ids))
-	})
+	return listIn[Domain](ctx, s.db, ids)
 }
 
 func (s *Service) updateDomain(ctx context.Context, d *Domain, cols []string) error {

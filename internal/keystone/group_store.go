@@ -27,12 +27,7 @@ func (s *Service) selectGroups(ctx context.Context, f Filter) ([]Group, error) {
 }
 
 func (s *Service) selectGroupsIn(ctx context.Context, ids []string) ([]Group, error) {
-	if len(ids) == 0 {
-		return []Group{}, nil
-	}
-	return list[Group](ctx, s.db, groupColumns, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("id IN (?)", bun.In(ids))
-	})
+	return listIn[Group](ctx, s.db, ids)
 }
 
 func (s *Service) updateGroup(ctx context.Context, g *Group, cols []string) error {
@@ -95,6 +90,6 @@ func (s *Service) selectMemberships(ctx context.Context, groups []string) ([]mem
 	if len(groups) == 0 {
 		return rows, nil
 	}
-	err := s.db.NewSelect().Model(&rows).Where("group_id IN (?)", bun.In(groups)).Scan(ctx)
+	err := s.db.NewSelect().Model(&rows).Where("group_id IN (?)", bun.List(groups)).Scan(ctx)
 	return rows, err
 }

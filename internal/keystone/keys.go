@@ -122,6 +122,11 @@ func (d KeyDir) Rotate(ctx context.Context) error {
 		return err
 	}
 	numbers := sortedNumbers(keys)
+	if numbers[0] != 0 { // a rotation before this one was cut short
+		if err := d.writeNew(0); err != nil {
+			return err
+		}
+	}
 	if err := os.Rename(d.file(0), d.file(numbers[len(numbers)-1]+1)); err != nil {
 		return fmt.Errorf("key repository: %w", err)
 	}
@@ -214,11 +219,16 @@ func (r *keyRing) seal(ctx context.Context, msg []byte) (string, error) {
 	return strings.TrimRight(string(tok), "="), nil
 }
 
+func wellSpelled(tok string) bool {
+	_, err := base64.RawURLEncoding.Strict().DecodeString(tok)
+	return err == nil
+}
+
 // open decrypts what seal made; nil if no key opens it. A text that decodes to
 // the same bytes by other letters is refused: one token has one spelling.
 func (r *keyRing) open(ctx context.Context, tok string) ([]byte, error) {
 	tok = strings.TrimRight(tok, "=")
-	if _, err := base64.RawURLEncoding.Strict().DecodeString(tok); err != nil {
+	if !wellSpelled(tok) {
 		return nil, nil
 	}
 	padded := []byte(tok + "===="[:(4-len(tok)%4)%4])

@@ -113,6 +113,22 @@ func TestStagedKeyOpensTokensBeforeTheOtherNodeRotates(t *testing.T) {
 	}
 }
 
+func TestRotationThatWasCutShortIsRepeated(t *testing.T) {
+	d := KeyDir{Path: t.TempDir()}
+	if _, err := d.Keys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(d.Path, "0"), filepath.Join(d.Path, "2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, d.Path); !reflect.DeepEqual(got, []string{"0", "2", "3"}) {
+		t.Errorf("keys are %v", got)
+	}
+}
+
 func TestKeysThatAreNotKeysStopTheStart(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "0"), []byte("not a key"), 0o600); err != nil {

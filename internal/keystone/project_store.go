@@ -73,7 +73,7 @@ func (s *Service) addTags(ctx context.Context, projects []Project) error {
 			at[part[i].ID], keys[i] = &part[i], part[i].ID
 		}
 		var tags []projectTag
-		if err := s.db.NewSelect().Model(&tags).Where("project_id IN (?)", bun.In(keys)).OrderExpr("name").Scan(ctx); err != nil {
+		if err := s.db.NewSelect().Model(&tags).Where("project_id IN (?)", bun.List(keys)).OrderExpr("name").Scan(ctx); err != nil {
 			return err
 		}
 		for _, t := range tags {
@@ -113,27 +113,22 @@ func (t TagFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	const all = "(SELECT COUNT(*) FROM project_tags t WHERE t.project_id = project.id AND t.name IN (?))"
 	const any = "EXISTS (SELECT 1 FROM project_tags t WHERE t.project_id = project.id AND t.name IN (?))"
 	if len(t.All) > 0 {
-		q = q.Where(all+" = ?", bun.In(t.All), len(t.All))
+		q = q.Where(all+" = ?", bun.List(t.All), len(t.All))
 	}
 	if len(t.Any) > 0 {
-		q = q.Where(any, bun.In(t.Any))
+		q = q.Where(any, bun.List(t.Any))
 	}
 	if len(t.NotAll) > 0 {
-		q = q.Where(all+" < ?", bun.In(t.NotAll), len(t.NotAll))
+		q = q.Where(all+" < ?", bun.List(t.NotAll), len(t.NotAll))
 	}
 	if len(t.None) > 0 {
-		q = q.Where("NOT "+any, bun.In(t.None))
+		q = q.Where("NOT "+any, bun.List(t.None))
 	}
 	return q
 }
 
 func (s *Service) selectProjectsIn(ctx context.Context, ids []string) ([]Project, error) {
-	if len(ids) == 0 {
-		return []Project{}, nil
-	}
-	rows, err := list[Project](ctx, s.db, projectColumns, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("id IN (?)", bun.In(ids))
-	})
+	rows, err := listIn[Project](ctx, s.db, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +137,7 @@ func (s *Service) selectProjectsIn(ctx context.Context, ids []string) ([]Project
 
 func (s *Service) selectChildren(ctx context.Context, parents []string) ([]Project, error) {
 	return list[Project](ctx, s.db, projectColumns, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("parent_id IN (?)", bun.In(parents))
+		return q.Where("parent_id IN (?)", bun.List(parents))
 	})
 }
 
@@ -151,7 +146,7 @@ func (s *Service) selectDomainProjectIDs(ctx context.Context, domains []string) 
 	if len(domains) == 0 {
 		return out, nil
 	}
-	err := s.db.NewSelect().Model((*Project)(nil)).Column("id").Where("domain_id IN (?)", bun.In(domains)).Scan(ctx, &out)
+	err := s.db.NewSelect().Model((*Project)(nil)).Column("id").Where("domain_id IN (?)", bun.List(domains)).Scan(ctx, &out)
 	return out, err
 }
 

@@ -97,6 +97,24 @@ func list[T any](ctx context.Context, q bun.IDB, cols columns, f Filter, limit .
 	return rows, sel.Scan(ctx)
 }
 
+// listIn reads the rows with those ids, a bounded number a statement.
+func listIn[T any](ctx context.Context, q bun.IDB, ids []string) ([]T, error) {
+	const chunk = 500
+	out := []T{}
+	for len(ids) > 0 {
+		part := ids[:min(chunk, len(ids))]
+		ids = ids[len(part):]
+		rows, err := list[T](ctx, q, nil, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
+			return q.Where("id IN (?)", bun.List(part))
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rows...)
+	}
+	return out, nil
+}
+
 // insert adds a row; a taken id or name is a Conflict.
 func insert(ctx context.Context, q bun.IDB, model any, what, name string) error {
 	_, err := q.NewInsert().Model(model).Exec(ctx)

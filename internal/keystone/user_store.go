@@ -26,12 +26,7 @@ func (s *Service) selectUsers(ctx context.Context, f Filter) ([]User, error) {
 }
 
 func (s *Service) selectUsersIn(ctx context.Context, ids []string) ([]User, error) {
-	if len(ids) == 0 {
-		return []User{}, nil
-	}
-	return list[User](ctx, s.db, userColumns, Filter{}, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("id IN (?)", bun.In(ids))
-	})
+	return listIn[User](ctx, s.db, ids)
 }
 
 func (s *Service) updateUser(ctx context.Context, u *User, cols []string, revoke bool) error {

@@ -3,6 +3,7 @@ package keystone
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hastack/hastack/internal/authtoken"
@@ -166,8 +167,14 @@ func (s *Service) limitToAppCred(ctx context.Context, snap *snapshot, t *Token) 
 	return nil
 }
 
-// catalogFor fills in the endpoints' URLs for one token.
+// catalogFor fills in the endpoints' URLs for one token. Tokens share the
+// catalog where no URL depends on them.
 func catalogFor(services []CatalogService, p *payload) []CatalogService {
+	if !slices.ContainsFunc(services, func(c CatalogService) bool {
+		return slices.ContainsFunc(c.Endpoints, func(e Endpoint) bool { return strings.Contains(e.URL, "(") })
+	}) {
+		return services
+	}
 	projectID := ""
 	if p.Scope == projectScope {
 		projectID = p.ScopeID

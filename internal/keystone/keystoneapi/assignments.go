@@ -63,14 +63,16 @@ func (a *API) listAssignments(r *httpapi.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := a.keystone.AssignmentNames(r.Context(), rows)
-	if err != nil {
-		return nil, err
+	withNames, domain := flag(r.URL.Query(), "include_names"), r.Identity().DomainID
+	names := &keystone.Names{}
+	if withNames || domain != "" {
+		if names, err = a.keystone.AssignmentNames(r.Context(), rows); err != nil {
+			return nil, err
+		}
 	}
-	withNames := flag(r.URL.Query(), "include_names")
 	out := []object{}
 	for i := range rows {
-		if d := r.Identity().DomainID; d == "" || names.DomainOf(&rows[i]) == d {
+		if domain == "" || names.DomainOf(&rows[i]) == domain {
 			out = append(out, a.assignmentView(&rows[i], names, withNames))
 		}
 	}

@@ -1,6 +1,7 @@
 package keystoneapi_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -263,6 +264,46 @@ func TestValidationNeedsNoDatabaseWhileNothingChanges(t *testing.T) {
 	}
 	if n := s.DB.Stats().Statements - before; n != 1 {
 		t.Errorf("100 validations a minute later took %d statements, want 1 look at the revisions", n)
+	}
+}
+
+func TestOldRevocationsAreForgotten(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	s := New(t, WithClock(c))
+	w := &rows{t, s}
+	m := s.Member("u", "member")
+	s.Must(204, "DELETE", "/auth/tokens", m.Token, nil, "X-Subject-Token", m.Token)
+	if n := w.count("revocation_events", "1 = 1"); n != 1 {
+		t.Fatalf("%d events", n)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Service.Run(ctx) }()
+	within(t, "housekeeping runs", func() bool { return c.Waiters() > 0 })
+	c.Advance(30 * time.Minute)
+	c.Advance(60 * time.Hour)
+	within(t, "event removed", func() bool { return w.count("revocation_events", "1 = 1") == 0 })
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if r := s.Validate(m.Token); r.Status != 404 {
+		t.Errorf("revoked token after its event was forgotten: %d", r.Status)
+	}
+}
+
+func TestValidationFailsClosedWithoutTheDatabase(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	s := New(t, WithClock(c))
+	own, subject := s.ServiceToken(), s.Admin()
+	s.Must(200, "GET", "/auth/tokens", own, nil, "X-Subject-Token", subject)
+	if _, err := s.DB.ExecContext(t.Context(), "ALTER TABLE revisions RENAME TO revisions_gone"); err != nil {
+		t.Fatal(err)
+	}
+	s.Must(200, "GET", "/auth/tokens", own, nil, "X-Subject-Token", subject)
+	c.Advance(time.Second)
+	if r := s.Do("GET", "/auth/tokens", own, nil, "X-Subject-Token", subject); r.Status < 500 {
+		t.Errorf("nobody can know whether the token was revoked, and the answer is %d", r.Status)
 	}
 }
 

@@ -1,11 +1,15 @@
 package keystoneapi_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 
+	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/keystone"
 	. "github.com/hastack/hastack/internal/keystone/keystonetest"
 )
 
@@ -45,6 +49,36 @@ func BenchmarkValidateAfterChange(b *testing.B) {
 		b.StartTimer()
 		s.Must(http.StatusOK, "GET", "/auth/tokens", own, nil, "X-Subject-Token", subject)
 	}
+}
+
+// BenchmarkValidateDuringLogins is BenchmarkValidate while as many clients log
+// in as the queue takes: it must stay in the same order of magnitude.
+func BenchmarkValidateDuringLogins(b *testing.B) {
+	s := New(b, WithConfig(func(c *keystone.Config) { c.BcryptCost = 10 }))
+	own, subject := s.ServiceToken(), s.Admin()
+	ctx, stop := context.WithCancel(b.Context())
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _, _ = s.Service.Authenticate(ctx, keystone.Login{
+					Methods: []string{"password"}, User: keystone.UserRef{Name: "admin", DomainID: "default"}, Password: config.NewSecret("wrong"),
+				})
+			}
+		})
+	}
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodGet, "/v3/auth/tokens?nocatalog=1", nil)
+		r.Header.Set("X-Auth-Token", own)
+		r.Header.Set("X-Subject-Token", subject)
+		w := httptest.NewRecorder()
+		s.API.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			b.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	stop()
+	wg.Wait()
 }
 
 // BenchmarkListUsers is a page of 100 of 1,000 users.
