@@ -73,6 +73,7 @@ func (s *Service) Candidates(ctx context.Context, q *Query) (*Candidates, error)
 	if err := s.knownNames(ctx, q); err != nil {
 		return nil, err
 	}
+	want := wanted(q.Resources)
 	limit := s.cfg.MaxCandidates
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit)
@@ -81,7 +82,7 @@ func (s *Service) Candidates(ctx context.Context, q *Query) (*Candidates, error)
 	err := s.read(ctx, func(v *snapshot) error {
 		if q.InTree != "" {
 			if i, ok := v.treeOf(q.InTree); ok {
-				v.searchTree(v.trees[i], q, out, limit)
+				v.searchTree(v.trees[i], q, want, out, limit)
 			}
 			return nil
 		}
@@ -91,7 +92,7 @@ func (s *Service) Candidates(ctx context.Context, q *Query) (*Candidates, error)
 			start = rand.N(n)
 		}
 		for i := 0; i < n && len(out.List) < limit; i++ {
-			v.searchTree(v.trees[(start+i)%n], q, out, limit)
+			v.searchTree(v.trees[(start+i)%n], q, want, out, limit)
 		}
 		return nil
 	})
@@ -129,13 +130,13 @@ func (s *Service) knownNames(ctx context.Context, q *Query) error {
 }
 
 // searchTree adds the candidates of one tree.
-func (v *snapshot) searchTree(t *tree, q *Query, out *Candidates, limit int) {
+func (v *snapshot) searchTree(t *tree, q *Query, want []amount, out *Candidates, limit int) {
 	if !q.RootTraits.empty() && !q.RootTraits.ok(t.root.HasTrait) {
 		return
 	}
 	if len(t.members) == 1 && len(v.sharing) == 0 { // a host without devices
 		p := t.root
-		if fits(p, q.Resources) && q.Traits.ok(p.HasTrait) && member(p, t.root, q) {
+		if fits(p, want) && q.Traits.ok(p.HasTrait) && member(p, t.root, q) {
 			out.List = append(out.List, Candidate{One: p})
 			out.Providers = append(out.Providers, p)
 		}
@@ -144,10 +145,30 @@ func (v *snapshot) searchTree(t *tree, q *Query, out *Candidates, limit int) {
 	v.combine(t, q, out, limit)
 }
 
-// fits tells whether p alone has room for everything.
-func fits(p *Provider, resources map[string]int64) bool {
-	for class, n := range resources {
-		if inv := p.Inventory(class); inv == nil || !inv.Fits(n) {
+// An amount is what is wanted of a class. Lists of them are in the order of
+// their classes, as a provider's inventories are.
+type amount struct {
+	class string
+	n     int64
+}
+
+func wanted(resources map[string]int64) []amount {
+	list := make([]amount, 0, len(resources))
+	for _, class := range sortedKeys(resources) {
+		list = append(list, amount{class, resources[class]})
+	}
+	return list
+}
+
+// fits tells whether p alone has room for everything. It is asked for each of
+// ten thousand hosts, so it walks both lists once.
+func fits(p *Provider, want []amount) bool {
+	i := 0
+	for _, w := range want {
+		for i < len(p.Inventories) && p.Inventories[i].Class != w.class {
+			i++
+		}
+		if i == len(p.Inventories) || !p.Inventories[i].Fits(w.n) {
 			return false
 		}
 	}
@@ -178,15 +199,16 @@ func (s *Service) Providers(ctx context.Context, f *ListFilter) ([]*Provider, er
 		return nil, err
 	}
 	var list []*Provider
+	want := wanted(f.Resources)
 	err := s.read(ctx, func(v *snapshot) error {
 		if f.UUID != "" { // the lookup by uuid does not walk
-			if p := v.providers[f.UUID]; p != nil && v.listed(p, f) {
+			if p := v.providers[f.UUID]; p != nil && v.listed(p, f, want) {
 				list = append(list, p)
 			}
 			return nil
 		}
 		for _, p := range v.providers {
-			if v.listed(p, f) {
+			if v.listed(p, f, want) {
 				list = append(list, p)
 			}
 		}
@@ -201,7 +223,7 @@ func (s *Service) Providers(ctx context.Context, f *ListFilter) ([]*Provider, er
 	return list, err
 }
 
-func (v *snapshot) listed(p *Provider, f *ListFilter) bool {
+func (v *snapshot) listed(p *Provider, f *ListFilter, want []amount) bool {
 	if f.Name != "" && p.Name != f.Name {
 		return false
 	}
@@ -210,5 +232,5 @@ func (v *snapshot) listed(p *Provider, f *ListFilter) bool {
 			return false
 		}
 	}
-	return fits(p, f.Resources) && f.Traits.ok(p.HasTrait) && member(p, p, &f.Query)
+	return fits(p, want) && f.Traits.ok(p.HasTrait) && member(p, p, &f.Query)
 }

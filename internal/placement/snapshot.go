@@ -10,6 +10,8 @@ import (
 // A snapshot is what this process knows of the providers. It is brought up to
 // the revision of the database before each use, by reading what changed.
 type snapshot struct {
+	loading sync.Mutex // held by who reads all providers; taken before mu
+
 	mu sync.RWMutex // guards all below; providers and trees are replaced, not changed
 
 	version, epoch int64
@@ -40,45 +42,73 @@ func (s *Service) read(ctx context.Context, fn func(v *snapshot) error) error {
 	return fn(s.snap)
 }
 
-// refresh reads what changed since the snapshot's revision. The revision is
-// read before the rows, so that what commits in between is read again.
+// refresh reads what changed since the snapshot's revision.
 func (s *Service) refresh(ctx context.Context) error {
-	version, epoch, err := selectRevision(ctx, s.db)
+	v := s.snap
+	for {
+		version, epoch := v.at()
+		if version == 0 {
+			if err := s.load(ctx, epoch); err != nil {
+				return err
+			}
+			continue // what changed while it was read
+		}
+		d, err := selectDelta(ctx, s.db, version)
+		if err != nil {
+			return err
+		}
+		if d.epoch == epoch {
+			v.merge(d)
+			return nil
+		}
+		if err := s.load(ctx, epoch); err != nil { // something is gone: start anew
+			return err
+		}
+	}
+}
+
+// load reads all providers, one request for all who wait. seen is the epoch
+// that the caller wants to get away from.
+func (s *Service) load(ctx context.Context, seen int64) error {
+	v := s.snap
+	v.loading.Lock()
+	defer v.loading.Unlock()
+	if _, epoch := v.at(); epoch != seen {
+		return nil // another request was faster
+	}
+	d, err := selectDelta(ctx, s.db, 0)
 	if err != nil {
 		return err
-	}
-	v := s.snap
-	v.mu.RLock()
-	current := v.version >= version && v.epoch == epoch
-	v.mu.RUnlock()
-	if current {
-		return nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.version >= version && v.epoch == epoch { // another request was faster
-		return nil
-	}
-	since := v.version
-	if v.epoch != epoch {
-		since = 0
-	}
-	changed, err := selectChanged(ctx, s.db, since)
-	if err != nil {
-		return err
-	}
-	if since == 0 {
-		v.clear()
-	}
-	v.apply(changed)
-	v.version, v.epoch = version, epoch
-	return nil
-}
-
-func (v *snapshot) clear() {
 	clear(v.providers)
 	clear(v.byRoot)
 	v.trees, v.sharing = nil, nil
+	v.apply(d.changes)
+	v.version, v.epoch = d.version, d.epoch
+	return nil
+}
+
+// at is where the snapshot is; version 0 before it was read.
+func (v *snapshot) at() (version, epoch int64) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.version, v.epoch
+}
+
+// merge enters a delta unless a later one was faster: two that overlap hold
+// the same rows, the later one newer.
+func (v *snapshot) merge(d *delta) {
+	if len(d.changes) == 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d.version > v.version && d.epoch == v.epoch {
+		v.apply(d.changes)
+		v.version = d.version
+	}
 }
 
 // A change is a provider as it is now. If it is not whole only its inventories

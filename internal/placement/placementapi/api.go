@@ -38,6 +38,7 @@ type API struct {
 	router    *httpapi.Router
 	clock     clock.Clock
 	prefix    string // path of the public URL; links are paths
+	buffers   candidateBuffers
 }
 
 const maxMinor = 39

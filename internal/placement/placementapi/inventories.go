@@ -1,7 +1,9 @@
 package placementapi
 
 import (
+	"bytes"
 	"net/http"
+	"strconv"
 
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/httpapi"
@@ -9,12 +11,25 @@ import (
 )
 
 type inventoryView struct {
-	Total           int64   `json:"total"`
-	Reserved        int64   `json:"reserved"`
-	MinUnit         int64   `json:"min_unit"`
-	MaxUnit         int64   `json:"max_unit"`
-	StepSize        int64   `json:"step_size"`
-	AllocationRatio float64 `json:"allocation_ratio"`
+	Total           int64 `json:"total"`
+	Reserved        int64 `json:"reserved"`
+	MinUnit         int64 `json:"min_unit"`
+	MaxUnit         int64 `json:"max_unit"`
+	StepSize        int64 `json:"step_size"`
+	AllocationRatio ratio `json:"allocation_ratio"`
+}
+
+// A ratio is written with a point, as 16.0: clients in typed languages read a
+// bare 16 as a whole number.
+type ratio float64
+
+// MarshalJSON writes the shortest form that has a point or an exponent.
+func (r ratio) MarshalJSON() ([]byte, error) {
+	b := strconv.AppendFloat(nil, float64(r), 'g', -1, 64)
+	if !bytes.ContainsAny(b, ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, nil
 }
 
 type oneInventoryView struct {
@@ -28,7 +43,7 @@ type inventoriesView struct {
 }
 
 func viewInventory(i *placement.Inventory) inventoryView {
-	return inventoryView{i.Total, i.Reserved, i.MinUnit, i.MaxUnit, i.StepSize, i.AllocationRatio}
+	return inventoryView{i.Total, i.Reserved, i.MinUnit, i.MaxUnit, i.StepSize, ratio(i.AllocationRatio)}
 }
 
 func viewInventories(p *placement.Provider) inventoriesView {

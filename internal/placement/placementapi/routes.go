@@ -58,7 +58,7 @@ func (a *API) addRoutes() {
 	rt.Handle("PUT /allocations/{consumer}", ruleAllocations+"update", http.StatusNoContent, a.setAllocations)
 	rt.Handle("DELETE /allocations/{consumer}", ruleAllocations+"delete", http.StatusNoContent, a.deleteAllocations)
 
-	rt.Handle("GET /allocation_candidates", "placement:allocation_candidates:list", http.StatusOK, a.listCandidates)
+	rt.HandleStream("GET /allocation_candidates", "placement:allocation_candidates:list", a.listCandidates)
 	rt.Handle("GET /usages", "placement:usages", http.StatusOK, a.usages)
 	rt.Handle("POST /reshaper", "placement:reshaper:reshape", http.StatusNoContent, a.reshape)
 }
