@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/hastack/hastack/internal/db"
@@ -45,7 +47,21 @@ func (s *Service) ConsoleURL(ctx context.Context, srv *Server, kind string) (str
 	if err := s.insertConsoleToken(ctx, &row); err != nil {
 		return "", err
 	}
-	return s.cfg.ConsoleURL + "?" + url.Values{"path": {"?token=" + token}}.Encode(), nil
+	return s.cfg.ConsoleURL + "?" + url.Values{"path": {websocketPath(s.cfg.ConsoleURL) + "?token=" + token}}.Encode(), nil
+}
+
+// websocketPath is where noVNC, which puts it behind the host's root, finds the
+// proxy: beside its own page.
+func websocketPath(page string) string {
+	u, err := url.Parse(page)
+	if err != nil {
+		return ""
+	}
+	dir := strings.Trim(path.Dir(u.Path), "/.")
+	if dir == "" {
+		return ""
+	}
+	return dir + "/"
 }
 
 // consoleTarget answers for which server a token was made, where that server

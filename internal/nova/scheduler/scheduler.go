@@ -145,7 +145,7 @@ func Select(hosts []Host, r *Request) ([]*Host, Explanation) {
 // Text is the explanation for the owner of the server.
 func (e *Explanation) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d hosts had room", e.Candidates)
+	fmt.Fprintf(&b, "%d host(s) had room", e.Candidates)
 	for _, f := range e.Filters {
 		fmt.Fprintf(&b, "; %s removed %d (%d left)", f.Filter, f.Removed, f.Left)
 	}

@@ -60,7 +60,7 @@ func TestNearestMissIsTheHostThatPassedMostFilters(t *testing.T) {
 	if ex.NearestHost != "near" {
 		t.Errorf("nearest host %q, want near", ex.NearestHost)
 	}
-	want := "2 hosts had room; ComputeFilter removed 1 (1 left); NumInstancesFilter removed 1 (0 left); nearest miss: NumInstancesFilter: the host has 50 servers already"
+	want := "2 host(s) had room; ComputeFilter removed 1 (1 left); NumInstancesFilter removed 1 (0 left); nearest miss: NumInstancesFilter: the host has 50 servers already"
 	if got := ex.Text(); got != want {
 		t.Errorf("text\n got %q\nwant %q", got, want)
 	}
