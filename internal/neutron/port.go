@@ -127,6 +127,9 @@ func (s *Service) bind(ctx context.Context, tx bun.Tx, p *Port, net *Network) er
 	p.Status = statusDown
 	if p.Host == "" {
 		p.VIFType, p.VIFDetails = vifUnbound, map[string]any{}
+		if s.cfg.NoAgents && isRouterPort(p.DeviceOwner) {
+			p.Status = statusActive // no router has a host here
+		}
 		return nil
 	}
 	reach, err := s.hostReaches(ctx, tx, p.Host, net)
