@@ -70,7 +70,6 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, roles []string) err
 	return a.run(ctx, cfg, roles, nil)
 }
 
-
 // gcPercent is how much the heap may grow between two collections.
 const gcPercent = 300
 
