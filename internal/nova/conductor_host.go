@@ -3,7 +3,6 @@ package nova
 import (
 	"context"
 
-	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/operation"
@@ -19,7 +18,7 @@ func notCurrent(opID string) error {
 // serverInfo is steps 15 to 17 of a boot.
 func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.ServerSpec, error) {
 	taken := s.clock.Now()
-	if err := failpoint.At(ctx, "nova.boot.15.before-effect"); err != nil {
+	if err := passPoints(ctx, "15.before-effect", "15.after-effect", "15.after-record", "16.before-effect"); err != nil {
 		return nil, err
 	}
 	srv, err := s.Server(ctx, in.ServerID)
@@ -35,20 +34,20 @@ func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.S
 		steps = append(steps, conductorSteps(in.Host, taken, read)...)
 	}
 	if in.TaskState != "" || len(steps) > 0 {
-		if err := failpoint.At(ctx, "nova.boot.16.before-effect"); err != nil {
+		if err := passPoints(ctx, "16.after-effect"); err != nil {
 			return nil, err
 		}
 		if err := s.recordProgress(ctx, srv, in.OpID, in.TaskState, steps); err != nil {
 			return nil, err
 		}
-		if err := failpoint.At(ctx, "nova.boot.16.after-record"); err != nil {
+		if err := passPoints(ctx, "16.after-record"); err != nil {
 			return nil, err
 		}
 		if in.TaskState != "" {
 			srv.TaskState = in.TaskState
 		}
 	}
-	return srv.spec(), failpoint.At(ctx, "nova.boot.17.before-effect")
+	return srv.spec(), passPoints(ctx, "17.before-effect", "17.after-effect", "17.after-record")
 }
 
 func (s *Service) report(ctx context.Context, in rpc.ReportArgs) error {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
-	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/scheduler"
 )
@@ -84,7 +83,7 @@ func (s *Service) beat(ctx context.Context, host, binary string) error {
 // weighers, and the claim on the best host that still has room.
 func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, error) {
 	taken := s.clock.Now()
-	if err := failpoint.At(ctx, "nova.boot.9.before-effect"); err != nil {
+	if err := passPoints(ctx, "9.before-effect"); err != nil {
 		return nil, err
 	}
 	srv, err := s.anyServer(ctx, in.ServerID)
@@ -92,7 +91,7 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		return nil, err
 	}
 	picked := s.clock.Now()
-	if err := failpoint.At(ctx, "nova.boot.10.before-effect"); err != nil {
+	if err := passPoints(ctx, "9.after-effect", "9.after-record", "10.before-effect"); err != nil {
 		return nil, err
 	}
 	reply, err := s.pick(ctx, srv, in.Exclude, candidateLimit)
@@ -102,7 +101,7 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 	if err != nil {
 		return nil, err
 	}
-	if err := failpoint.At(ctx, "nova.boot.10.after-effect"); err != nil {
+	if err := passPoints(ctx, "10.after-effect", "10.after-record"); err != nil {
 		return nil, err
 	}
 	now := s.clock.Now()
@@ -116,7 +115,7 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		{N: 10, Name: "pick and claim a host", Actor: "nova-scheduler", Peer: "nova database, placement", Protocol: rpc.ProtoSQL,
 			Start: picked, Duration: now.Sub(picked), Outcome: outcome, Detail: detail},
 	}
-	return reply, failpoint.At(ctx, "nova.boot.11.before-effect")
+	return reply, passPoints(ctx, "11.before-effect")
 }
 
 func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit int) (*SelectReply, error) {

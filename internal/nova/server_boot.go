@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
-	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/scheduler"
@@ -65,7 +64,7 @@ func (s *Service) place(ctx context.Context, op *operation.Op, srv *Server) erro
 		}
 		if placed {
 			srv.Host = reply.Host
-			return failpoint.At(ctx, "nova.boot.11.after-record")
+			return passPoints(ctx, "8.after-record", "11.after-record")
 		}
 		if err := s.unclaim(ctx, srv.ID); err != nil {
 			return err
@@ -77,7 +76,7 @@ func (s *Service) place(ctx context.Context, op *operation.Op, srv *Server) erro
 // callScheduler is step 8, with steps 9 to 11 in the reply.
 func (s *Service) callScheduler(ctx context.Context, args SelectArgs) (*SelectReply, []rpc.Step, error) {
 	start := s.clock.Now()
-	if err := failpoint.At(ctx, "nova.boot.8.before-effect"); err != nil {
+	if err := passPoints(ctx, "8.before-effect"); err != nil {
 		return nil, nil, err
 	}
 	reply := new(SelectReply)
@@ -85,7 +84,7 @@ func (s *Service) callScheduler(ctx context.Context, args SelectArgs) (*SelectRe
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := failpoint.At(ctx, "nova.boot.8.after-effect"); err != nil {
+	if err := passPoints(ctx, "8.after-effect", "11.after-effect"); err != nil {
 		return nil, nil, err
 	}
 	now := s.clock.Now()
@@ -195,11 +194,11 @@ func (s *Service) bootFromDownHost(ctx context.Context, op *operation.Op, srv *S
 
 // castBuild is step 12.
 func (s *Service) castBuild(ctx context.Context, op *operation.Op, srv *Server) error {
-	if err := failpoint.At(ctx, "nova.boot.12.before-effect"); err != nil {
+	if err := passPoints(ctx, "12.before-effect"); err != nil {
 		return err
 	}
 	err := s.castOrWait(ctx, op, srv.Host, rpc.MethodBuild, rpc.ServerOp{OpID: op.ID, ServerID: srv.ID})
-	if fp := failpoint.At(ctx, "nova.boot.12.after-effect"); fp != nil {
+	if fp := passPoints(ctx, "12.after-effect", "12.after-record"); fp != nil {
 		return fp
 	}
 	return err

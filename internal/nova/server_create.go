@@ -7,7 +7,6 @@ import (
 
 	"github.com/hastack/hastack/internal/authtoken"
 	"github.com/hastack/hastack/internal/db"
-	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/ids"
 	"github.com/hastack/hastack/internal/nova/rpc"
@@ -32,6 +31,9 @@ type newBoot struct {
 // of the first request.
 func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in *ServerRequest) ([]*Server, error) {
 	arrived := s.clock.Now()
+	if err := passPoints(ctx, readSteps...); err != nil {
+		return nil, err
+	}
 	if err := in.check(); err != nil {
 		return nil, err
 	}
@@ -46,11 +48,14 @@ func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in 
 		return nil, err
 	}
 	nb.key, nb.hash = in.IdempotencyKey, hash
-	if err := failpoint.At(ctx, "nova.boot.6.before-effect"); err != nil {
+	if err := passPoints(ctx, "6.before-effect"); err != nil {
 		return nil, err
 	}
 	for i := range nb.servers {
 		nb.spans[i] = requestSteps(id, arrived, s.clock.Now())
+	}
+	if err := passPoints(ctx, "6.after-effect", "6.after-record", "7.before-effect"); err != nil {
+		return nil, err
 	}
 	err = s.insertBoot(ctx, nb)
 	if db.IsDuplicate(err) && in.IdempotencyKey != "" {
@@ -64,11 +69,11 @@ func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in 
 	if err != nil {
 		return nil, err
 	}
-	if err := failpoint.At(ctx, "nova.boot.7.after-effect"); err != nil {
+	if err := passPoints(ctx, "7.after-effect"); err != nil {
 		return nil, err
 	}
 	s.launch(ctx, nb.ops...)
-	return nb.servers, nil
+	return nb.servers, passPoints(ctx, "7.after-record")
 }
 
 // prepare looks up everything the request names and makes the rows.
