@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
 )
 
@@ -68,6 +69,9 @@ func (s *Service) Authenticate(ctx context.Context, l Login) (string, *Token, er
 		return "", nil, fault.New(fault.BadRequest, "auth.identity.methods must not be empty")
 	}
 	start := s.clock.Now()
+	if err := passPoints(ctx, "1.before-effect", "1.after-effect", "1.after-record", "2.before-effect"); err != nil {
+		return "", nil, err
+	}
 	var p proven
 	for _, m := range methods {
 		if err := s.prove(ctx, m, &l, &p); err != nil {
@@ -82,7 +86,22 @@ func (s *Service) Authenticate(ctx context.Context, l Login) (string, *Token, er
 	if l.ReceivedAt.IsZero() {
 		l.ReceivedAt = start
 	}
-	return s.issue(ctx, out, l.ReceivedAt, took)
+	secret, token, err := s.issue(ctx, out, l.ReceivedAt, took)
+	if err != nil {
+		return "", nil, err
+	}
+	return secret, token, passPoints(ctx, "2.after-effect", "2.after-record")
+}
+
+// passPoints passes fault points of the first two steps of a boot, which are a
+// login. A token leaves no record, so their points say when, not what.
+func passPoints(ctx context.Context, points ...string) error {
+	for _, p := range points {
+		if err := failpoint.At(ctx, "nova.boot."+p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) prove(ctx context.Context, method string, l *Login, p *proven) error {

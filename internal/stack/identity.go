@@ -18,7 +18,7 @@ var serviceUsers = [...]string{"glance", "neutron", "nova", "placement"}
 // catalog names each service type of the catalog and the path behind its
 // endpoint's URL.
 var catalog = [...]struct{ kind, name, path, description string }{
-	{"identity", "keystone", "", "Identity"},
+	{"identity", "keystone", "/v3", "Identity"},
 	{"image", "glance", "", "Images"},
 	{"placement", "placement", "", "Placement"},
 	{"compute", "nova", "/v2.1", "Compute"},
