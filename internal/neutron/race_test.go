@@ -27,7 +27,7 @@ func makeNetwork(t testing.TB, s *neutron.Service, cidr string) (*neutron.Networ
 		t.Fatal(err)
 	}
 	subs, err := s.CreateSubnets(t.Context(), admin, []*neutron.SubnetSpec{{Subnet: neutron.Subnet{
-		Standard: neutron.Standard{ProjectID: project}, NetworkID: n.ID, CIDR: cidr, IPVersion: 4,
+		Standard: neutron.Standard{ProjectID: project}, NetworkID: n.ID, CIDR: cidr, IPVersion: 4, EnableDHCP: true,
 	}}})
 	if err != nil {
 		t.Fatal(err)
