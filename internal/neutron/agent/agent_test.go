@@ -46,13 +46,12 @@ type cloud struct {
 	t   *testing.T
 	bus bus.Bus
 
-	mu       sync.Mutex // guards the rest
-	state    rpc.HostState
-	status   map[string]string // port id → what was reported last
-	routers  map[string]rpc.RouterStatus
-	beats    map[string]rpc.HeartbeatArgs
-	silent   bool // sync_host fails
-	metadata []http.Header
+	mu      sync.Mutex // guards the rest
+	state   rpc.HostState
+	status  map[string]string // port id → what was reported last
+	routers map[string]rpc.RouterStatus
+	beats   map[string]rpc.HeartbeatArgs
+	silent  bool // sync_host fails
 }
 
 func newCloud(t *testing.T) *cloud {

@@ -192,6 +192,38 @@ func TestAgentLeavesEverythingWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
+func TestNamesLeftByAnotherMountNamespaceAreTakenOverAndCleaned(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	c, a, _, dir := rig(t)
+	a.stop()
+	name := "/run/netns/qrouter-" + router
+	if err := unix.Unmount(name, unix.MNT_DETACH); err != nil { // now a plain file
+		t.Fatal(err)
+	}
+	a = c.start(dir)
+	dt.Eventually(t, "floating ip answers", 5*time.Second, func() bool { return pings("172.24.4.50") })
+	a.stop()
+	if err := unix.Unmount(name, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	host, err := dataplane.NewHost(dataplane.Config{StateDir: dir, BridgeMappings: mappings()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	if err := host.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(name); err == nil {
+		t.Error("the name is left")
+	}
+	if out := dt.Must(t, "", "ip", "-br", "link"); strings.Contains(out, "tapf") || strings.Contains(out, "tape") {
+		t.Errorf("devices are left:\n%s", out)
+	}
+}
+
 func TestCleanupLeavesNothing(t *testing.T) {
 	if !dt.Isolate(t) {
 		return
@@ -223,6 +255,9 @@ func TestCleanupLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	dt.Must(t, "", "ip", "netns", "del", g.NS)
+	if _, err := os.Stat("/run/netns/qrouter-" + router); err == nil {
+		t.Error("the name of a namespace is left")
+	}
 	if after := look(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}

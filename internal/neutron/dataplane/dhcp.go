@@ -32,7 +32,7 @@ func (h *Host) ReconcileDHCP(n *rpc.NetworkState, d *rpc.DHCPNetworkState) error
 		return err
 	}
 	name := DHCPNamespace(n.ID)
-	ns, made, err := ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
+	ns, made, err := h.ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (h *Host) RemoveDHCP(networkID string) error {
 	if ns != nil {
 		proc := &dnsmasqProc{ns: ns, pidFile: h.dhcpFiles(networkID).path("pid")}
 		proc.stop()
-		err = errors.Join(removeDevices(ns, nil, prefixDHCPDev), deleteNamespace(ns.name))
+		err = errors.Join(removeDevices(ns, nil, prefixDHCPDev), h.deleteNamespace(ns.name))
 		ns.close()
 	}
 	return errors.Join(err, os.RemoveAll(h.dhcpFiles(networkID).dir))

@@ -1,14 +1,11 @@
 package dataplane
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -238,7 +235,7 @@ func (h *Host) isolate(plan *firewallPlan, bad map[string]error, cause error) (*
 		one := *plan
 		one.ports = []*rpc.PortState{p}
 		rs, _ := buildRuleset(h.firewall.table, &one)
-		if err := h.checkNFT(rs.script(nil)); err != nil {
+		if err := checkNFT(h.nft, rs.script(nil)); err != nil {
 			closed[p.ID], bad[p.ID] = true, err
 		}
 	}
@@ -249,19 +246,6 @@ func (h *Host) isolate(plan *firewallPlan, bad map[string]error, cause error) (*
 	again.closed = closed
 	rs, _ := buildRuleset(h.firewall.table, &again)
 	return rs, runNFT(h.nft, rs.script(nil))
-}
-
-func (h *Host) checkNFT(script string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), nftTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, h.nft, "-c", "-f", "-")
-	cmd.Stdin = strings.NewReader(script)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		msg, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("nft: %s: %w", msg, err)
-	}
-	return nil
 }
 
 // generation is the kernel's count of ruleset changes in this namespace, 0 if

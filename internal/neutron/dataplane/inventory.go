@@ -50,9 +50,7 @@ func (h *Host) Inventory() (*Inventory, error) {
 		return nil, err
 	}
 	h.inventoryLinks(inv, links)
-	for _, ns := range h.ownedNamespaces() {
-		inv.Namespaces = append(inv.Namespaces, ns)
-	}
+	inv.Namespaces = h.ownedNamespaces()
 	inv.DHCP = h.daemons("dhcp", "pid")
 	inv.RA = h.daemons("router", "ra.pid")
 	inv.Tables, inv.Filters = h.tables()
@@ -188,8 +186,9 @@ func (h *Host) Cleanup() error {
 			errs = append(errs, removeDevices(open, nil, prefixDHCPDev, prefixRouter, prefixGateway))
 			open.close()
 		}
-		errs = append(errs, deleteNamespace(ns.Name))
+		errs = append(errs, h.deleteNamespace(ns.Name))
 	}
+	errs = append(errs, h.removeStaleNames())
 	links, err := h.links()
 	if err != nil {
 		return errors.Join(append(errs, err)...)
@@ -202,7 +201,7 @@ func (h *Host) Cleanup() error {
 	h.mu.Lock()
 	h.firewall = newFirewallState(h.tag)
 	h.mu.Unlock()
-	for _, kind := range []string{"dhcp", "router"} {
+	for _, kind := range []string{"dhcp", "router", "namespaces"} {
 		if err := os.RemoveAll(h.dir(kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -2,7 +2,9 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -32,13 +34,50 @@ func Listen(ctx context.Context, namespace, address string) (net.Listener, error
 	return l, nil
 }
 
+// ensureNamespace opens or makes a named namespace and keeps its name among
+// our files: in a later mount namespace (ip netns exec makes a new one each
+// time) the name is a plain file that tells nothing about whose it was.
+func (h *Host) ensureNamespace(name string, own owner) (*namespace, bool, error) {
+	if _, err := writeFile(h.dir("namespaces", name), own.String()+"\n"); err != nil {
+		return nil, false, err
+	}
+	return ensureNamespace(name, own)
+}
+
+func (h *Host) deleteNamespace(name string) error {
+	if err := deleteNamespace(name); err != nil {
+		return err
+	}
+	_ = os.Remove(h.dir("namespaces", name))
+	return nil
+}
+
+// removeStaleNames deletes the names of namespaces that we made in a mount
+// namespace that is gone.
+func (h *Host) removeStaleNames() error {
+	entries, err := os.ReadDir(h.dir("namespaces"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if NamespaceID(e.Name()) == 0 {
+			errs = append(errs, h.deleteNamespace(e.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // NamespaceID tells one namespace from a later one of the same name; 0 means
 // that there is none.
 func NamespaceID(name string) uint64 {
 	path := filepath.Join(netnsDir, name)
-	var fs unix.Statfs_t
+	var mount unix.Statfs_t
 	var st unix.Stat_t
-	if unix.Statfs(path, &fs) != nil || fs.Type != nsfsMagic || unix.Stat(path, &st) != nil {
+	if unix.Statfs(path, &mount) != nil || mount.Type != nsfsMagic || unix.Stat(path, &st) != nil {
 		return 0
 	}
 	return st.Ino

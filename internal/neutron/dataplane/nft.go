@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -15,15 +14,24 @@ import (
 const nftTimeout = 20 * time.Second
 
 // runNFT applies a script as one transaction in the calling thread's network
-// namespace: all of it or nothing.
-func runNFT(nft, script string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), nftTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, nft, "-f", "-")
+// namespace: all of it or nothing. It is not tied to a context: a change that
+// was begun is finished, so that what is believed of the kernel stays true.
+func runNFT(nft, script string) error { return nftScript(nft, script, "-f", "-") }
+
+// checkNFT tells whether runNFT would take the script.
+func checkNFT(nft, script string) error { return nftScript(nft, script, "-c", "-f", "-") }
+
+func nftScript(nft, script string, args ...string) error {
+	cmd := exec.Command(nft, args...)
 	cmd.Stdin = strings.NewReader(script)
 	var out bytes.Buffer
 	cmd.Stderr = &out
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("nft: %w", err)
+	}
+	limit := time.AfterFunc(nftTimeout, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+	if err := cmd.Wait(); err != nil {
 		msg, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
 		return fmt.Errorf("nft: %s: %w", msg, err)
 	}

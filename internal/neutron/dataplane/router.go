@@ -126,7 +126,7 @@ func (h *Host) ReconcileRouter(r *rpc.RouterState) (*RouterResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, made, err := ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
+	ns, made, err := h.ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (h *Host) RemoveRouter(routerID string) error {
 	}
 	if ns != nil {
 		h.stopAdvertising(ns, routerID)
-		err = errors.Join(removeDevices(ns, nil, prefixRouter, prefixGateway), deleteNamespace(ns.name))
+		err = errors.Join(removeDevices(ns, nil, prefixRouter, prefixGateway), h.deleteNamespace(ns.name))
 		ns.close()
 	}
 	return errors.Join(err, os.RemoveAll(h.dir("router", routerID)))
