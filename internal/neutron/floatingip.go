@@ -172,6 +172,7 @@ func (s *Service) associate(ctx context.Context, tx bun.Tx, c Caller, f *Floatin
 		f.Status = statusActive
 	}
 	ch.routers = append(ch.routers, routerID)
+	ch.readdressed = append(ch.readdressed, p.ID)
 	return nil
 }
 
@@ -179,6 +180,9 @@ func (s *Service) associate(ctx context.Context, tx bun.Tx, c Caller, f *Floatin
 func (s *Service) leaveRouter(f *FloatingIP, ch *change) {
 	if f.RouterID != nil {
 		ch.routers = append(ch.routers, *f.RouterID)
+	}
+	if f.PortID != nil {
+		ch.readdressed = append(ch.readdressed, *f.PortID)
 	}
 	f.PortID, f.FixedIP, f.RouterID, f.Port, f.Status = nil, nil, nil, nil, statusDown
 }

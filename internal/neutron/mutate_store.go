@@ -15,6 +15,9 @@ type change struct {
 	all                              bool // more than it pays to name
 	revision                         int64
 	novaEvents                       bool
+	// readdressed are ports whose floating addresses changed: Nova shows them
+	// with their server.
+	readdressed []string
 }
 
 func (c *change) empty() bool {
@@ -46,6 +49,9 @@ func (s *Service) mutateOnce(ctx context.Context, fn func(ctx context.Context, t
 	err := s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		ch = change{}
 		if err := fn(ctx, tx, &ch); err != nil {
+			return err
+		}
+		if err := s.noteReaddressed(ctx, tx, &ch); err != nil {
 			return err
 		}
 		if ch.empty() {

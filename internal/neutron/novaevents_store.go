@@ -66,3 +66,28 @@ func eventIDs(events []novaEvent) []string {
 	}
 	return out
 }
+
+// noteReaddressed leaves a note for Nova for each server of which a floating
+// address came or went.
+func (s *Service) noteReaddressed(ctx context.Context, tx bun.Tx, ch *change) error {
+	if len(ch.readdressed) == 0 || s.clients == nil {
+		return nil
+	}
+	ports := []*Port{}
+	err := tx.NewSelect().Model(&ports).Column("id", "device_id", "device_owner").Where("id IN (?)", bun.In(ch.readdressed)).Scan(ctx)
+	if err != nil {
+		return err
+	}
+	var events []novaEvent
+	for _, p := range ports {
+		for _, e := range s.eventsFor(p, statusActive) {
+			e.Name = "network-changed"
+			events = append(events, e)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	ch.novaEvents = true
+	return insert(ctx, tx, &events)
+}
