@@ -18,7 +18,7 @@ value security group create flow -c id >/dev/null
 value security group rule create --protocol tcp --dst-port 22 flow -c id >/dev/null
 ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 openstack keypair create --public-key "$work/key.pub" flow >/dev/null
-status=$(value server create --image flow --flavor flow --network flow --security-group flow --key-name flow --wait one -c status)
+status=$(value server create --image flow --flavor flow --network flow --security-group flow --key-name flow --wait one -c status | tail -n 1)
 [ "$status" = ACTIVE ] || fail "server one is $status"
 grep -q '10\.66\.0\.' <<<"$(value server show one -c addresses)" || fail "server one has no address"
 openstack server stop one
