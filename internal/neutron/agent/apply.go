@@ -7,12 +7,17 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/neutron/rpc"
 )
 
 // apply makes the machine agree with the model where d says it may not, then
 // reports. DHCP and routers come first: they make the devices that L2 plugs.
 func (a *Agent) apply(ctx context.Context, d *dirty) error {
+	if err := failpoint.At(ctx, "neutron.agent.apply.before-effect"); err != nil {
+		a.pullAll()
+		return err
+	}
 	var errs []error
 	if a.runs(PartDHCP) {
 		errs = append(errs, a.applyDHCP(d))
@@ -32,7 +37,7 @@ func (a *Agent) apply(ctx context.Context, d *dirty) error {
 	if a.proxy != nil {
 		a.proxy.ensure(ctx)
 	}
-	errs = append(errs, a.reportRouters(ctx, statuses))
+	errs = append(errs, failpoint.At(ctx, "neutron.agent.apply.after-effect"), a.reportRouters(ctx, statuses))
 	return errors.Join(errs...)
 }
 
@@ -106,6 +111,9 @@ func (a *Agent) applyL2(ctx context.Context) error {
 		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := failpoint.At(ctx, "neutron.agent.plug.after-effect"); err != nil {
 		return err
 	}
 	return a.reportPorts(ctx, res)

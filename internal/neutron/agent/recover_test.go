@@ -97,6 +97,10 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 			t.Error("floating ip does not answer")
 		}
 	})
+	t.Run("a router's rules", func(t *testing.T) {
+		dt.Must(t, "qrouter-"+router, "nft", "flush", "ruleset")
+		dt.Eventually(t, "floating ip answers", 5*time.Second, func() bool { return pings("172.24.4.50") })
+	})
 	t.Run("the bridge", func(t *testing.T) {
 		dt.Must(t, "", "ip", "link", "del", dataplane.BridgeName(private))
 		dt.Eventually(t, "floating ip answers", 8*time.Second, func() bool { return pings("172.24.4.50") })

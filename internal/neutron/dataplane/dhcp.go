@@ -32,15 +32,13 @@ func (h *Host) ReconcileDHCP(n *rpc.NetworkState, d *rpc.DHCPNetworkState) error
 		return err
 	}
 	name := DHCPNamespace(n.ID)
-	ns, made, err := h.ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
+	ns, _, err := h.ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
 	if err != nil {
 		return err
 	}
 	defer ns.close()
-	if made {
-		if err := ns.do(quietNamespace); err != nil {
-			return err
-		}
+	if err := ns.do(quietNamespace); err != nil {
+		return err
 	}
 	dev := nsDevice{name: prefixDHCPDev + cut11(d.Port.ID), portID: d.Port.ID, mac: d.Port.MAC, mtu: n.MTU}
 	link, err := h.ensureDevice(ns, dev)
@@ -182,6 +180,10 @@ func (h *Host) openOwned(name string) (*namespace, error) {
 	lo, err := ns.nl.LinkByName("lo")
 	if err == nil {
 		if _, ok := h.owns(lo); ok {
+			return ns, nil
+		}
+		// Made by a process that died before it could mark it.
+		if _, err := os.Stat(h.dir("namespaces", name)); err == nil && lo.Attrs().Alias == "" {
 			return ns, nil
 		}
 	}

@@ -192,7 +192,7 @@ func inetTable(name string) *nftTable {
 func (h *Host) applyFirewall(plan *firewallPlan) (now, before *ruleset, bad map[string]error, err error) {
 	fw := h.firewall
 	before = fw.applied
-	if before != nil && h.generation() != fw.gen {
+	if before != nil && generation() != fw.gen {
 		before, fw.applied = nil, nil // someone else changed rules: do not trust the difference
 	}
 	rs, bad := buildRuleset(fw.table, plan)
@@ -212,7 +212,7 @@ func (h *Host) applyFirewall(plan *firewallPlan) (now, before *ruleset, bad map[
 		fw.applied = nil
 		return nil, before, bad, err
 	}
-	fw.applied, fw.gen = rs, h.generation()
+	fw.applied, fw.gen = rs, generation()
 	return rs, before, bad, nil
 }
 
@@ -248,10 +248,10 @@ func (h *Host) isolate(plan *firewallPlan, bad map[string]error, cause error) (*
 	return rs, runNFT(h.nft, rs.script(nil))
 }
 
-// generation is the kernel's count of ruleset changes in this namespace, 0 if
-// it cannot be read. It tells in microseconds whether somebody else changed
+// generation is the kernel's count of ruleset changes in the calling thread's
+// namespace, 0 if it cannot be read. It tells in microseconds whether somebody else changed
 // rules, where listing them would take a process.
-func (h *Host) generation() uint32 {
+func generation() uint32 {
 	const getGen, genID = 16, 1 // NFT_MSG_GETGEN, NFTA_GEN_ID
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|getGen, 0)
 	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC, Version: nl.NFNETLINK_V0})

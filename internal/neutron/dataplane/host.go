@@ -127,8 +127,8 @@ func (h *Host) ensureMapping(m BridgeMapping) error {
 			return err
 		}
 	}
-	if o, ok := parseOwner(link.Attrs().Alias); !ok || o.tag != h.tag {
-		return nil // somebody else's bridge: used, never changed
+	if err := h.adopt(link, own); err != nil {
+		return nil //nolint:nilerr // somebody else's bridge: used, never changed
 	}
 	addr := &netlink.Addr{IPNet: ipNet(m.HostAddress)}
 	if err := h.nl.AddrReplace(link, addr); err != nil {
@@ -182,6 +182,19 @@ func (h *Host) addBridge(name string, own owner) (netlink.Link, error) {
 		return nil, err
 	}
 	return h.nl.LinkByName(name)
+}
+
+// adopt makes sure that a device is own's. One without an alias but with the
+// MAC that we give is ours too: its maker died before it could mark it.
+func (h *Host) adopt(link netlink.Link, own owner) error {
+	a := link.Attrs()
+	if o, ok := h.owns(link); ok && o.kind == own.kind && o.id == own.id {
+		return nil
+	}
+	if a.Alias != "" || a.HardwareAddr.String() != bridgeMAC(own).String() {
+		return fmt.Errorf("device %s belongs to someone else", a.Name)
+	}
+	return h.nl.LinkSetAlias(link, own.String())
 }
 
 // bridgeMAC is a locally administered address that follows from the owner.

@@ -112,21 +112,21 @@ func (l *l2run) bridge(n *rpc.NetworkState, taken map[uint16]bool) error {
 		return err
 	}
 	name := BridgeName(n.ID)
+	own := owner{tag: l.h.tag, kind: ownerNetwork, id: n.ID, zone: freeZone(taken)}
 	link := l.links[name]
-	if link != nil {
-		o, ok := l.h.owns(link)
-		if !ok || o.id != n.ID {
-			return fmt.Errorf("network %s: device %s belongs to someone else", n.ID, name)
-		}
-		l.zones[name] = o.zone
-	} else {
-		zone := freeZone(taken)
-		made, err := l.h.addBridge(name, owner{tag: l.h.tag, kind: ownerNetwork, id: n.ID, zone: zone})
+	if link == nil {
+		made, err := l.h.addBridge(name, own)
 		if err != nil {
 			return err
 		}
-		taken[zone], l.zones[name], l.links[name], link = true, zone, made, made
+		l.links[name], link = made, made
+	} else if o, ok := l.h.owns(link); ok && o.id == n.ID {
+		own = o
+	} else if err := l.h.adopt(link, own); err != nil {
+		return err
 	}
+	taken[own.zone], l.zones[name] = true, own.zone
+	_ = sysctl("ipv6/conf/"+name+"/disable_ipv6", "1") // its maker may have died before
 	l.bridgeOf[n.ID] = name
 	return l.h.ensureLink(link, n.MTU, 0)
 }

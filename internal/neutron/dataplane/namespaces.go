@@ -120,11 +120,16 @@ func (h *Host) DHCPHealthy(networkID, portID string) bool {
 	return sameNamespace(pid, name)
 }
 
-// RouterHealthy tells cheaply whether a router still stands: namespace,
+// RouterHealthy tells cheaply whether a router still stands: namespace, rules,
 // devices, and its advertisements if it made any.
 func (h *Host) RouterHealthy(routerID string, portIDs []string) bool {
 	name := RouterNamespace(routerID)
-	if NamespaceID(name) == 0 {
+	ns, err := openNamespace(name)
+	if err != nil {
+		return false
+	}
+	defer ns.close()
+	if !h.natIntact(ns, routerID) {
 		return false
 	}
 	for _, id := range portIDs {

@@ -56,35 +56,55 @@ func (p *routerPlan) natScript() string {
 	return b.String()
 }
 
-// A natState is what a router's table was last set to by this process.
+// A natState is what a router's tables were last set to by this process.
 type natState struct {
 	script   string
 	floating []floatingPlan
+	gen      uint32 // the namespace's generation right after
 }
 
 // applyNAT sets the translations if they differ from what this process set
-// before, and returns the floating IPs that were in force.
-func (h *Host) applyNAT(ns *namespace, p *routerPlan, made bool) ([]floatingPlan, error) {
+// before, or if somebody changed rules in the namespace, and returns the
+// floating IPs that were in force.
+func (h *Host) applyNAT(ns *namespace, p *routerPlan) ([]floatingPlan, error) {
 	h.natMu.Lock()
 	old := h.nat[p.r.ID]
 	h.natMu.Unlock()
 	script := p.natScript()
-	if made {
-		old = nil
-	}
-	if old != nil && old.script == script {
-		return old.floating, nil
-	}
-	if err := ns.do(func() error { return runNFT(h.nft, script) }); err != nil {
+	now := &natState{script: script, floating: p.floating}
+	err := ns.do(func() error {
+		if old != nil && old.script == script && old.gen == generation() {
+			now.gen = old.gen
+			return nil
+		}
+		err := runNFT(h.nft, script)
+		now.gen = generation()
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("translations of router %s: %w", p.r.ID, err)
 	}
 	h.natMu.Lock()
-	h.nat[p.r.ID] = &natState{script: script, floating: p.floating}
+	h.nat[p.r.ID] = now
 	h.natMu.Unlock()
 	if old == nil {
 		return nil, nil
 	}
 	return old.floating, nil
+}
+
+// natIntact tells whether nobody changed the rules of a router's namespace
+// since they were set.
+func (h *Host) natIntact(ns *namespace, routerID string) bool {
+	h.natMu.Lock()
+	st := h.nat[routerID]
+	h.natMu.Unlock()
+	if st == nil {
+		return false
+	}
+	var gen uint32
+	_ = ns.do(func() error { gen = generation(); return nil })
+	return gen == st.gen
 }
 
 func (h *Host) forgetNAT(routerID string) {

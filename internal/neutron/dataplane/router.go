@@ -126,18 +126,16 @@ func (h *Host) ReconcileRouter(r *rpc.RouterState) (*RouterResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, made, err := h.ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
+	ns, _, err := h.ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
 	if err != nil {
 		return nil, err
 	}
 	defer ns.close()
-	if made {
-		if err := ns.do(forwardingNamespace); err != nil {
-			return nil, err
-		}
+	if err := ns.do(forwardingNamespace); err != nil {
+		return nil, err
 	}
 	// Translations come before the devices that could pass anything without.
-	before, err := h.applyNAT(ns, plan, made)
+	before, err := h.applyNAT(ns, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +153,8 @@ func (h *Host) ReconcileRouter(r *rpc.RouterState) (*RouterResult, error) {
 	return &plan.result, errors.Join(routeErr, h.advertise(ns, plan))
 }
 
-// forwardingNamespace sets up a new router namespace.
+// forwardingNamespace sets up a router's namespace. It is done every time: the
+// process that made the namespace may have died before.
 func forwardingNamespace() error {
 	if err := quietNamespace(); err != nil {
 		return err

@@ -46,6 +46,7 @@ func (l *l2run) tunnels() {
 
 func (l *l2run) tunnel(n *rpc.NetworkState, bridge string) error {
 	name := VXLANName(n.SegmentationID)
+	own := owner{tag: l.h.tag, kind: ownerNetwork, id: n.ID}
 	link := l.links[name]
 	if v, ok := link.(*netlink.Vxlan); ok && !v.SrcAddr.Equal(l.h.cfg.TunnelIP.AsSlice()) {
 		// The host's tunnel address changed.
@@ -56,7 +57,7 @@ func (l *l2run) tunnel(n *rpc.NetworkState, bridge string) error {
 	}
 	if link == nil {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name = name
+		attrs.Name, attrs.HardwareAddr = name, bridgeMAC(own)
 		v := &netlink.Vxlan{
 			LinkAttrs: attrs, VxlanId: n.SegmentationID, SrcAddr: l.h.cfg.TunnelIP.AsSlice(),
 			Port: vxlanPort, Learning: false, Proxy: true,
@@ -68,14 +69,11 @@ func (l *l2run) tunnel(n *rpc.NetworkState, bridge string) error {
 		if link, err = l.h.nl.LinkByName(name); err != nil {
 			return err
 		}
-		own := owner{tag: l.h.tag, kind: ownerNetwork, id: n.ID}
-		if err := l.h.nl.LinkSetAlias(link, own.String()); err != nil {
-			return err
-		}
-		_ = sysctl("ipv6/conf/"+name+"/disable_ipv6", "1")
-	} else if o, ok := l.h.owns(link); !ok || o.id != n.ID {
-		return fmt.Errorf("device %s belongs to someone else", name)
 	}
+	if err := l.h.adopt(link, own); err != nil {
+		return err
+	}
+	_ = sysctl("ipv6/conf/"+name+"/disable_ipv6", "1")
 	if err := l.h.ensureLink(link, n.MTU, l.links[bridge].Attrs().Index); err != nil {
 		return err
 	}
