@@ -115,8 +115,7 @@ func (s *Service) writeHeartbeat(ctx context.Context, args rpc.HeartbeatArgs, no
 		if isNew {
 			return insert(ctx, tx, a)
 		}
-		_, err = tx.NewUpdate().Model(a).WherePK().Exec(ctx)
-		return err
+		return saveAgent(ctx, tx, a)
 	})
 	return adminUp, fresh, err
 }
@@ -153,8 +152,7 @@ func (s *Service) UpdateAgent(ctx context.Context, id string, p AgentPatch) (*Ag
 		set(&a.AdminStateUp, p.AdminStateUp)
 		set(&a.Description, p.Description)
 		out = a
-		_, err = exec(ctx, tx, "UPDATE agents SET admin_state_up = ?, description = ? WHERE id = ?", a.AdminStateUp, a.Description, id)
-		return err
+		return saveAgentSettings(ctx, tx, a)
 	})
 	if err != nil {
 		return nil, err
@@ -177,11 +175,7 @@ func (s *Service) DeleteAgent(ctx context.Context, id string) error {
 		if err := s.unscheduleAgent(ctx, tx, a, ch); err != nil {
 			return err
 		}
-		n, err := exec(ctx, tx, "DELETE FROM agents WHERE id = ?", id)
-		if err == nil && n == 0 {
-			return agentNotFound(id)
-		}
-		return err
+		return removeRow(ctx, tx, "agents", id, agentNotFound)
 	})
 	if err != nil {
 		return err

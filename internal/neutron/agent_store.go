@@ -95,3 +95,15 @@ func (s *Service) hostReaches(ctx context.Context, tx bun.Tx, host string, net *
 	}
 	return false, nil
 }
+
+func saveAgent(ctx context.Context, tx bun.Tx, a *Agent) error {
+	_, err := tx.NewUpdate().Model(a).WherePK().Exec(ctx)
+	return err
+}
+
+// saveAgentSettings writes what an operator decides, and leaves what the agent
+// itself says to its heartbeats.
+func saveAgentSettings(ctx context.Context, tx bun.Tx, a *Agent) error {
+	_, err := exec(ctx, tx, "UPDATE agents SET admin_state_up = ?, description = ? WHERE id = ?", a.AdminStateUp, a.Description, a.ID)
+	return err
+}

@@ -158,12 +158,8 @@ func (s *Service) associate(ctx context.Context, tx bun.Tx, c Caller, f *Floatin
 			"External network %s is not reachable from subnet %s.  Therefore, cannot associate Port %s with a Floating IP.",
 			f.NetworkID, fixed.SubnetID, portID)
 	}
-	n, err := exec(ctx, tx, "UPDATE routers SET revision_number = revision_number + 1 WHERE id = ? AND revision_number = ?", routerID, revision)
-	if err != nil {
+	if err := holdRouter(ctx, tx, routerID, revision); err != nil {
 		return err
-	}
-	if n == 0 {
-		return errStale
 	}
 	s.leaveRouter(f, ch)
 	f.PortID, f.FixedIP, f.RouterID, f.Port = &p.ID, &fixed.IP, &routerID, p
@@ -296,12 +292,8 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, c Caller, id string, rev
 			return revisionConflict(*revision, id)
 		}
 		s.leaveRouter(f, ch)
-		n, err := exec(ctx, tx, "DELETE FROM floatingips WHERE id = ?", id)
-		if err != nil {
+		if err := removeRow(ctx, tx, "floatingips", id, floatingIPNotFound); err != nil {
 			return err
-		}
-		if n == 0 {
-			return floatingIPNotFound(id)
 		}
 		if err := s.deletePortRows(ctx, tx, f.NetworkID, []string{f.FloatingPortID}); err != nil {
 			return err

@@ -104,3 +104,12 @@ func insert(ctx context.Context, idb bun.IDB, rows any) error {
 	_, err := idb.NewInsert().Model(rows).Exec(ctx)
 	return err
 }
+
+// removeRow deletes a row by its id; one that is gone already is missing.
+func removeRow(ctx context.Context, tx bun.Tx, table, id string, missing func(id string) error) error {
+	n, err := exec(ctx, tx, "DELETE FROM ? WHERE id = ?", bun.Ident(table), id)
+	if err == nil && n == 0 {
+		return missing(id)
+	}
+	return err
+}

@@ -200,8 +200,7 @@ func (s *Service) patchNetwork(ctx context.Context, tx bun.Tx, n *Network, p Net
 
 func (s *Service) changeExternal(ctx context.Context, tx bun.Tx, n *Network, external bool) error {
 	if !external {
-		used, err := exists(ctx, tx, "SELECT 1 FROM ports WHERE network_id = ? AND device_owner IN (?, ?) LIMIT 1",
-			n.ID, ownerGateway, ownerFloatingIP)
+		used, err := servesOutside(ctx, tx, n.ID)
 		if err != nil {
 			return err
 		}
@@ -225,7 +224,7 @@ func (s *Service) DeleteNetwork(ctx context.Context, c Caller, id string, revisi
 		if revision != nil && *revision != n.RevisionNumber {
 			return revisionConflict(*revision, id)
 		}
-		used, err := exists(ctx, tx, "SELECT 1 FROM ports WHERE network_id = ? AND device_owner <> ? LIMIT 1", id, ownerDHCP)
+		used, err := hasForeignPorts(ctx, tx, id)
 		if err != nil {
 			return err
 		}

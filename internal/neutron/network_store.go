@@ -223,3 +223,14 @@ func (s *Service) deleteNetworkRows(ctx context.Context, tx bun.Tx, n *Network, 
 	}
 	return release(ctx, tx, n.ProjectID, quotaNetwork, 1)
 }
+
+// servesOutside tells whether a gateway or a floating IP is on the network.
+func servesOutside(ctx context.Context, tx bun.Tx, networkID string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM ports WHERE network_id = ? AND device_owner IN (?, ?) LIMIT 1",
+		networkID, ownerGateway, ownerFloatingIP)
+}
+
+// hasForeignPorts tells whether anybody but Neutron's DHCP is on the network.
+func hasForeignPorts(ctx context.Context, tx bun.Tx, networkID string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM ports WHERE network_id = ? AND device_owner <> ? LIMIT 1", networkID, ownerDHCP)
+}

@@ -177,11 +177,9 @@ func (s *Service) setGroups(ctx context.Context, tx bun.Tx, p *Port, want []stri
 		return badRequest(codeBadRequest, "Invalid input for security_groups. Reason: more than %d groups.", maxPortGroups)
 	}
 	if len(groups) > 0 {
-		var have []string
-		err := tx.NewSelect().Table("security_groups").Column("id").
-			Where("project_id = ? AND id IN (?)", p.ProjectID, bun.In([]string(groups))).Scan(ctx, &have)
+		have, err := groupsOfProject(ctx, tx, p.ProjectID, groups)
 		if err != nil {
-			return fmt.Errorf("read security groups: %w", err)
+			return err
 		}
 		for _, id := range groups {
 			if !slices.Contains(have, id) {
@@ -199,20 +197,12 @@ func (s *Service) checkDevice(ctx context.Context, tx bun.Tx, c Caller, p *Port)
 	if c.Admin || p.DeviceID == "" {
 		return nil
 	}
-	for _, q := range []string{
-		"SELECT 1 FROM ports WHERE device_id = ? AND project_id <> ? LIMIT 1",
-		"SELECT 1 FROM routers WHERE id = ? AND project_id <> ?",
-	} {
-		foreign, err := exists(ctx, tx, q, p.DeviceID, p.ProjectID)
-		if err != nil {
-			return err
-		}
-		if foreign {
-			return conflict("DeviceIDNotOwnedByTenant",
-				"The following device_id %s is not owned by your tenant or matches another tenants router.", p.DeviceID)
-		}
+	foreign, err := isDeviceOfOthers(ctx, tx, p)
+	if err != nil || !foreign {
+		return err
 	}
-	return nil
+	return conflict("DeviceIDNotOwnedByTenant",
+		"The following device_id %s is not owned by your tenant or matches another tenants router.", p.DeviceID)
 }
 
 // addressInUse is the answer to a request for an address that a port has.

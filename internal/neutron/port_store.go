@@ -153,3 +153,37 @@ func (s *Service) deletePortRows(ctx context.Context, tx bun.Tx, networkID strin
 	}
 	return nil
 }
+
+// isDeviceOfOthers tells whether a port's device has ports of another project,
+// or is another project's router.
+func isDeviceOfOthers(ctx context.Context, tx bun.Tx, p *Port) (bool, error) {
+	for _, q := range []string{
+		"SELECT 1 FROM ports WHERE device_id = ? AND project_id <> ? LIMIT 1",
+		"SELECT 1 FROM routers WHERE id = ? AND project_id <> ?",
+	} {
+		if foreign, err := exists(ctx, tx, q, p.DeviceID, p.ProjectID); err != nil || foreign {
+			return foreign, err
+		}
+	}
+	return false, nil
+}
+
+// hasFloatingIP tells whether a floating IP stands for a port's address.
+func hasFloatingIP(ctx context.Context, tx bun.Tx, portID, ip string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM floatingips WHERE port_id = ? AND fixed_ip_address = ? LIMIT 1", portID, ip)
+}
+
+// portsForStatus reads of the ports what a report about them needs.
+func portsForStatus(ctx context.Context, tx bun.Tx, portIDs []string) ([]*Port, error) {
+	ports := []*Port{}
+	err := tx.NewSelect().Model(&ports).Column("id", "status", "admin_state_up", "device_id", "device_owner", "binding_host").
+		Where("id IN (?)", bun.In(portIDs)).Scan(ctx)
+	return ports, err
+}
+
+// casPortStatus changes the status of a port that is still on the host and
+// still has the status that was read.
+func casPortStatus(ctx context.Context, tx bun.Tx, p *Port, status string) (bool, error) {
+	n, err := exec(ctx, tx, "UPDATE ports SET status = ? WHERE id = ? AND binding_host = ? AND status = ?", status, p.ID, p.Host, p.Status)
+	return n > 0, err
+}

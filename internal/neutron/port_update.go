@@ -153,7 +153,7 @@ func (s *Service) checkLostAddresses(ctx context.Context, tx bun.Tx, p *Port, be
 		if slices.Contains(p.FixedIPs, f) {
 			continue
 		}
-		used, err := exists(ctx, tx, "SELECT 1 FROM floatingips WHERE port_id = ? AND fixed_ip_address = ? LIMIT 1", p.ID, f.IP)
+		used, err := hasFloatingIP(ctx, tx, p.ID, f.IP)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (s *Service) checkLostAddresses(ctx context.Context, tx bun.Tx, p *Port, be
 			return conflict("FixedIPsInUse", "Fixed IP %s of port %s has a floating IP.", f.IP, p.ID)
 		}
 		if p.DeviceOwner == ownerRouter {
-			if _, err := exec(ctx, tx, "DELETE FROM router_ports WHERE port_id = ? AND subnet_id = ?", p.ID, f.SubnetID); err != nil {
+			if err := unlinkRouterSubnet(ctx, tx, p.ID, f.SubnetID); err != nil {
 				return err
 			}
 		}

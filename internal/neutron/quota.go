@@ -115,7 +115,7 @@ func (s *Service) SetQuotas(ctx context.Context, projectID string, limits map[st
 
 // DeleteQuotas takes a project back to the defaults.
 func (s *Service) DeleteQuotas(ctx context.Context, projectID string) error {
-	n, err := exec(ctx, s.db, "DELETE FROM quotas WHERE project_id = ?", projectID)
+	n, err := s.deleteQuotaRows(ctx, projectID)
 	if err == nil && n == 0 {
 		return notFound("TenantQuotaNotFound", "Quota for tenant %s could not be found.", projectID)
 	}
@@ -144,13 +144,4 @@ func (s *Service) reserve(ctx context.Context, tx bun.Tx, projectID, resource st
 		}
 	}
 	return conflict(codeOverQuota, "Quota exceeded for resources: ['%s'].", resource)
-}
-
-func release(ctx context.Context, tx bun.Tx, projectID, resource string, n int) error {
-	if n == 0 {
-		return nil
-	}
-	_, err := exec(ctx, tx, "UPDATE quota_usages SET used = used - ? WHERE project_id = ? AND resource = ? AND used >= ?",
-		n, projectID, resource, n)
-	return err
 }

@@ -72,3 +72,17 @@ func addUsageRow(ctx context.Context, tx bun.Tx, projectID, resource string) (bo
 		projectID, resource, projectID, resource)
 	return n > 0, err
 }
+
+func (s *Service) deleteQuotaRows(ctx context.Context, projectID string) (int64, error) {
+	return exec(ctx, s.db, "DELETE FROM quotas WHERE project_id = ?", projectID)
+}
+
+// release gives n of a project's quota back.
+func release(ctx context.Context, tx bun.Tx, projectID, resource string, n int) error {
+	if n == 0 {
+		return nil
+	}
+	_, err := exec(ctx, tx, "UPDATE quota_usages SET used = used - ? WHERE project_id = ? AND resource = ? AND used >= ?",
+		n, projectID, resource, n)
+	return err
+}

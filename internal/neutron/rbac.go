@@ -87,7 +87,7 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, c Caller, id, target str
 		}
 		p.TargetProject = target
 		out = p
-		_, err = exec(ctx, tx, "UPDATE rbac_policies SET target_project = ? WHERE id = ?", target, id)
+		err = retarget(ctx, tx, id, target)
 		if db.IsDuplicate(err) {
 			return conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
 		}
@@ -107,7 +107,7 @@ func (s *Service) DeleteRBACPolicy(ctx context.Context, c Caller, id string) err
 		if err := s.checkPolicyUnused(ctx, tx, p); err != nil {
 			return err
 		}
-		if _, err := exec(ctx, tx, "DELETE FROM rbac_policies WHERE id = ?", id); err != nil {
+		if err := removeRow(ctx, tx, "rbac_policies", id, rbacPolicyNotFound); err != nil {
 			return err
 		}
 		return release(ctx, tx, p.ProjectID, quotaRBAC, 1)
@@ -128,12 +128,8 @@ func (s *Service) checkPolicyUnused(ctx context.Context, tx bun.Tx, p *RBACPolic
 // checkUnshare refuses to take a shared network from a project (or, with "*",
 // from all that have no policy of their own) that has ports or subnets on it.
 func (s *Service) checkUnshare(ctx context.Context, tx bun.Tx, n *Network, target string) error {
-	const others = `SELECT 1 FROM %TABLE% t WHERE t.network_id = ? AND t.project_id <> ? AND t.project_id <> ''
-		AND (? = '*' OR t.project_id = ?)
-		AND NOT EXISTS (SELECT 1 FROM rbac_policies r WHERE r.object_id = ? AND r.action = 'access_as_shared'
-			AND r.target_project <> ? AND r.target_project IN ('*', t.project_id)) LIMIT 1`
 	for _, table := range []string{"ports", "subnets"} {
-		used, err := exists(ctx, tx, replaceTable(others, table), n.ID, n.ProjectID, target, target, n.ID, target)
+		used, err := usedByOthers(ctx, tx, n, table, target)
 		if err != nil {
 			return err
 		}

@@ -63,3 +63,18 @@ func (s *Service) setSharing(ctx context.Context, tx bun.Tx, n *Network, action 
 		ID: ids.UUID(), ProjectID: n.ProjectID, ObjectType: "network", ObjectID: n.ID, Action: action, TargetProject: "*",
 	})
 }
+
+func retarget(ctx context.Context, tx bun.Tx, id, target string) error {
+	_, err := exec(ctx, tx, "UPDATE rbac_policies SET target_project = ? WHERE id = ?", target, id)
+	return err
+}
+
+// usedByOthers tells whether a project other than the owner has rows of a
+// table on the network that only the policy for target lets it have.
+func usedByOthers(ctx context.Context, tx bun.Tx, n *Network, table, target string) (bool, error) {
+	const others = `SELECT 1 FROM %TABLE% t WHERE t.network_id = ? AND t.project_id <> ? AND t.project_id <> ''
+		AND (? = '*' OR t.project_id = ?)
+		AND NOT EXISTS (SELECT 1 FROM rbac_policies r WHERE r.object_id = ? AND r.action = 'access_as_shared'
+			AND r.target_project <> ? AND r.target_project IN ('*', t.project_id)) LIMIT 1`
+	return exists(ctx, tx, replaceTable(others, table), n.ID, n.ProjectID, target, target, n.ID, target)
+}

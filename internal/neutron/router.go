@@ -202,7 +202,7 @@ func (s *Service) DeleteRouter(ctx context.Context, c Caller, id string, revisio
 	}
 	_, err := s.changeRouter(ctx, c, id, revision, func(ctx context.Context, tx bun.Tx, r *Router, ch *change) error {
 		inUse := conflict("RouterInUse", "Router %s still has ports", id)
-		used, err := exists(ctx, tx, "SELECT 1 FROM router_ports WHERE router_id = ? LIMIT 1", id)
+		used, err := hasInterfaces(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -212,13 +212,11 @@ func (s *Service) DeleteRouter(ctx context.Context, c Caller, id string, revisio
 		if err := s.clearGateway(ctx, tx, r, ch); err != nil {
 			return err
 		}
-		for _, q := range []string{"DELETE FROM router_agents WHERE router_id = ?", "DELETE FROM routers WHERE id = ?"} {
-			if _, err := exec(ctx, tx, q, id); err != nil {
-				if isForeignKey(err) {
-					return inUse
-				}
-				return err
+		if err := deleteRouterRows(ctx, tx, id); err != nil {
+			if isForeignKey(err) {
+				return inUse
 			}
+			return err
 		}
 		return release(ctx, tx, r.ProjectID, quotaRouter, 1)
 	})

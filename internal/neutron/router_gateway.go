@@ -86,7 +86,7 @@ func (s *Service) clearGateway(ctx context.Context, tx bun.Tx, r *Router, ch *ch
 	if r.GatewayPortID == nil {
 		return nil
 	}
-	used, err := exists(ctx, tx, "SELECT 1 FROM floatingips WHERE router_id = ? LIMIT 1", r.ID)
+	used, err := carriesFloatingIPs(ctx, tx, r.ID)
 	if err != nil {
 		return err
 	}

@@ -148,16 +148,7 @@ func (s *Service) checkNewInterface(ctx context.Context, tx bun.Tx, r *Router, s
 // linkRouterSubnets writes on which subnets a router's port is.
 func (s *Service) linkRouterSubnets(ctx context.Context, tx bun.Tx, p *Port) error {
 	for _, id := range subnetsOfPort(p) {
-		var port string
-		err := tx.QueryRowContext(ctx, "SELECT port_id FROM router_ports WHERE router_id = ? AND subnet_id = ?", p.DeviceID, id).Scan(&port)
-		if err == nil && port == p.ID {
-			continue
-		}
-		if err != nil && !db.IsNoRows(err) {
-			return err
-		}
-		_, err = exec(ctx, tx, "INSERT INTO router_ports (router_id, subnet_id, port_id, network_id) VALUES (?, ?, ?, ?)",
-			p.DeviceID, id, p.ID, p.NetworkID)
+		err := linkRouterSubnet(ctx, tx, p, id)
 		if db.IsDuplicate(err) {
 			return badRequest("BadRequest", "Bad router request: Router already has a port on subnet %s.", id)
 		}
@@ -192,7 +183,7 @@ func (s *Service) RemoveRouterInterface(ctx context.Context, c Caller, routerID,
 		out = &RouterInterface{Router: r, NetworkID: p.NetworkID, PortID: p.ID, SubnetIDs: subnetsOfPort(p)}
 		ch.ports = append(ch.ports, p.ID)
 		ch.networks = append(ch.networks, p.NetworkID)
-		if _, err := exec(ctx, tx, "DELETE FROM router_ports WHERE router_id = ? AND port_id = ?", r.ID, p.ID); err != nil {
+		if err := unlinkRouterPort(ctx, tx, r.ID, p.ID); err != nil {
 			return err
 		}
 		return s.deletePortRows(ctx, tx, p.NetworkID, []string{p.ID})
@@ -229,8 +220,7 @@ func (s *Service) interfacePort(ctx context.Context, tx bun.Tx, r *Router, subne
 // checkInterfaceUnused refuses to take a router off a subnet that floating IPs
 // or routes reach through it.
 func (s *Service) checkInterfaceUnused(ctx context.Context, tx bun.Tx, r *Router, n *Subnet) error {
-	used, err := exists(ctx, tx, `SELECT 1 FROM floatingips f JOIN ip_allocations a ON a.port_id = f.port_id AND a.ip_address = f.fixed_ip_address
-		WHERE f.router_id = ? AND a.subnet_id = ? LIMIT 1`, r.ID, n.ID)
+	used, err := carriesFloatingIPsTo(ctx, tx, r.ID, n.ID)
 	if err != nil {
 		return err
 	}

@@ -81,3 +81,64 @@ func (s *Service) subnetsByID(ctx context.Context, idb bun.IDB, subnetIDs []stri
 	}
 	return out, nil
 }
+
+// holdRouter raises a router's revision if it is still the one that was read,
+// so that what was read of the router holds until the commit.
+func holdRouter(ctx context.Context, tx bun.Tx, id string, revision int64) error {
+	n, err := exec(ctx, tx, "UPDATE routers SET revision_number = revision_number + 1 WHERE id = ? AND revision_number = ?", id, revision)
+	if err == nil && n == 0 {
+		return errStale
+	}
+	return err
+}
+
+func hasInterfaces(ctx context.Context, tx bun.Tx, routerID string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM router_ports WHERE router_id = ? LIMIT 1", routerID)
+}
+
+func deleteRouterRows(ctx context.Context, tx bun.Tx, id string) error {
+	for _, q := range []string{"DELETE FROM router_agents WHERE router_id = ?", "DELETE FROM routers WHERE id = ?"} {
+		if _, err := exec(ctx, tx, q, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carriesFloatingIPs tells whether a floating IP goes by the router.
+func carriesFloatingIPs(ctx context.Context, tx bun.Tx, routerID string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM floatingips WHERE router_id = ? LIMIT 1", routerID)
+}
+
+// carriesFloatingIPsTo tells whether one of them stands for an address of the
+// subnet.
+func carriesFloatingIPsTo(ctx context.Context, tx bun.Tx, routerID, subnetID string) (bool, error) {
+	return exists(ctx, tx, `SELECT 1 FROM floatingips f JOIN ip_allocations a ON a.port_id = f.port_id AND a.ip_address = f.fixed_ip_address
+		WHERE f.router_id = ? AND a.subnet_id = ? LIMIT 1`, routerID, subnetID)
+}
+
+// linkRouterSubnet writes that a port is the router's on a subnet; it is no
+// error if it is so already, and a duplicate if another port is.
+func linkRouterSubnet(ctx context.Context, tx bun.Tx, p *Port, subnetID string) error {
+	var port string
+	err := tx.QueryRowContext(ctx, "SELECT port_id FROM router_ports WHERE router_id = ? AND subnet_id = ?", p.DeviceID, subnetID).Scan(&port)
+	if err == nil && port == p.ID {
+		return nil
+	}
+	if err != nil && !db.IsNoRows(err) {
+		return err
+	}
+	_, err = exec(ctx, tx, "INSERT INTO router_ports (router_id, subnet_id, port_id, network_id) VALUES (?, ?, ?, ?)",
+		p.DeviceID, subnetID, p.ID, p.NetworkID)
+	return err
+}
+
+func unlinkRouterPort(ctx context.Context, tx bun.Tx, routerID, portID string) error {
+	_, err := exec(ctx, tx, "DELETE FROM router_ports WHERE router_id = ? AND port_id = ?", routerID, portID)
+	return err
+}
+
+func unlinkRouterSubnet(ctx context.Context, tx bun.Tx, portID, subnetID string) error {
+	_, err := exec(ctx, tx, "DELETE FROM router_ports WHERE port_id = ? AND subnet_id = ?", portID, subnetID)
+	return err
+}

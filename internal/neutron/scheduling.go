@@ -28,7 +28,7 @@ func (s *Service) scheduleRouter(ctx context.Context, tx bun.Tx, routerID string
 	if err != nil || len(agents) == 0 {
 		return "", err
 	}
-	_, err = exec(ctx, tx, "INSERT INTO router_agents (router_id, agent_id) VALUES (?, ?)", routerID, agents[0].ID)
+	err = giveRouter(ctx, tx, routerID, agents[0].ID)
 	if db.IsDuplicate(err) {
 		return "", errStale
 	}
@@ -37,8 +37,7 @@ func (s *Service) scheduleRouter(ctx context.Context, tx bun.Tx, routerID string
 
 // routerHost is the host of a router's agent, after giving it one if need be.
 func (s *Service) routerHost(ctx context.Context, tx bun.Tx, routerID string) (string, error) {
-	var host string
-	err := tx.QueryRowContext(ctx, "SELECT a.host FROM router_agents ra JOIN agents a ON a.id = ra.agent_id WHERE ra.router_id = ?", routerID).Scan(&host)
+	host, err := hostOfRouter(ctx, tx, routerID)
 	if db.IsNoRows(err) {
 		return s.scheduleRouter(ctx, tx, routerID)
 	}
@@ -107,7 +106,7 @@ func (s *Service) addDHCPAgents(ctx context.Context, tx bun.Tx, networkID string
 		if slices.ContainsFunc(have, func(h *Agent) bool { return h.ID == a.ID }) {
 			continue
 		}
-		_, err := exec(ctx, tx, "INSERT INTO network_agents (network_id, agent_id) VALUES (?, ?)", networkID, a.ID)
+		err := giveNetwork(ctx, tx, networkID, a.ID)
 		if db.IsDuplicate(err) {
 			return nil, errStale
 		}
@@ -120,8 +119,7 @@ func (s *Service) addDHCPAgents(ctx context.Context, tx bun.Tx, networkID string
 }
 
 func (s *Service) ensureDHCPPort(ctx context.Context, tx bun.Tx, net *Network, host string, subnets []*Subnet, ch *change) error {
-	ports := []*Port{}
-	err := tx.NewSelect().Model(&ports).Where("device_id = ? AND device_owner = ?", DHCPDeviceID(host, net.ID), ownerDHCP).Scan(ctx)
+	ports, err := dhcpPorts(ctx, tx, DHCPDeviceID(host, net.ID))
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (s *Service) AddNetworkToAgent(ctx context.Context, agentID, networkID stri
 		if a.Type != rpc.AgentDHCP {
 			return conflict("InvalidDHCPAgent", "Agent %s is not a valid DHCP Agent or has been disabled.", agentID)
 		}
-		_, err = exec(ctx, tx, "INSERT INTO network_agents (network_id, agent_id) VALUES (?, ?)", networkID, agentID)
+		err = giveNetwork(ctx, tx, networkID, agentID)
 		if db.IsDuplicate(err) {
 			return conflict("NetworkHostedByDHCPAgent", "The network %s has been already hosted by the DHCP Agent %s.", networkID, agentID)
 		}
@@ -166,7 +166,7 @@ func (s *Service) AddRouterToAgent(ctx context.Context, agentID, routerID string
 		if a.Type != rpc.AgentL3 || !a.AdminStateUp {
 			return conflict("InvalidL3Agent", "Agent %s is not a L3 Agent or has been disabled.", agentID)
 		}
-		_, err = exec(ctx, tx, "INSERT INTO router_agents (router_id, agent_id) VALUES (?, ?)", routerID, agentID)
+		err = giveRouter(ctx, tx, routerID, agentID)
 		if db.IsDuplicate(err) {
 			return conflict("RouterHostedByL3Agent", "The router %s has been already hosted by the L3 Agent %s.", routerID, agentID)
 		}
@@ -190,4 +190,28 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, agentID, routerID s
 		}
 		return s.bindRouterPorts(ctx, tx, routerID, "", ch)
 	})
+}
+
+func giveRouter(ctx context.Context, tx bun.Tx, routerID, agentID string) error {
+	_, err := exec(ctx, tx, "INSERT INTO router_agents (router_id, agent_id) VALUES (?, ?)", routerID, agentID)
+	return err
+}
+
+func giveNetwork(ctx context.Context, tx bun.Tx, networkID, agentID string) error {
+	_, err := exec(ctx, tx, "INSERT INTO network_agents (network_id, agent_id) VALUES (?, ?)", networkID, agentID)
+	return err
+}
+
+// hostOfRouter is the host of a router's agent; no row means no agent.
+func hostOfRouter(ctx context.Context, tx bun.Tx, routerID string) (string, error) {
+	var host string
+	err := tx.QueryRowContext(ctx, "SELECT a.host FROM router_agents ra JOIN agents a ON a.id = ra.agent_id WHERE ra.router_id = ?", routerID).Scan(&host)
+	return host, err
+}
+
+// dhcpPorts are the ports of one DHCP server: one, or none yet.
+func dhcpPorts(ctx context.Context, tx bun.Tx, deviceID string) ([]*Port, error) {
+	ports := []*Port{}
+	err := tx.NewSelect().Model(&ports).Where("device_id = ? AND device_owner = ?", deviceID, ownerDHCP).Scan(ctx)
+	return ports, err
 }

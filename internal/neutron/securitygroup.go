@@ -198,7 +198,7 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, c Caller, id string, 
 			}
 		}
 		if p.Stateful != nil && *p.Stateful != g.Stateful {
-			used, err := exists(ctx, tx, "SELECT 1 FROM port_security_groups WHERE security_group_id = ? LIMIT 1", id)
+			used, err := groupInUse(ctx, tx, id)
 			if err != nil {
 				return err
 			}
@@ -236,7 +236,7 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, c Caller, id string, 
 			return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
 		}
 		inUse := conflict("SecurityGroupInUse", "Security Group %s in use.", id)
-		used, err := exists(ctx, tx, "SELECT 1 FROM port_security_groups WHERE security_group_id = ? LIMIT 1", id)
+		used, err := groupInUse(ctx, tx, id)
 		if err != nil {
 			return err
 		}

@@ -131,3 +131,18 @@ func (s *Service) deleteGroupRows(ctx context.Context, tx bun.Tx, g *SecurityGro
 	}
 	return release(ctx, tx, g.ProjectID, quotaSecurityGroup, 1)
 }
+
+// groupsOfProject are those of the groups that the project owns.
+func groupsOfProject(ctx context.Context, tx bun.Tx, projectID string, groupIDs []string) ([]string, error) {
+	var have []string
+	err := tx.NewSelect().Table("security_groups").Column("id").
+		Where("project_id = ? AND id IN (?)", projectID, bun.In(groupIDs)).Scan(ctx, &have)
+	if err != nil {
+		return nil, fmt.Errorf("read security groups: %w", err)
+	}
+	return have, nil
+}
+
+func groupInUse(ctx context.Context, tx bun.Tx, id string) (bool, error) {
+	return exists(ctx, tx, "SELECT 1 FROM port_security_groups WHERE security_group_id = ? LIMIT 1", id)
+}

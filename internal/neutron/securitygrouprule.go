@@ -252,12 +252,8 @@ func (s *Service) DeleteSecurityGroupRule(ctx context.Context, c Caller, id stri
 		if err != nil {
 			return err
 		}
-		n, err := exec(ctx, tx, "DELETE FROM security_group_rules WHERE id = ?", id)
-		if err != nil {
+		if err := removeRow(ctx, tx, "security_group_rules", id, securityGroupRuleNotFound); err != nil {
 			return err
-		}
-		if n == 0 {
-			return securityGroupRuleNotFound(id)
 		}
 		ch.groups = append(ch.groups, r.SecurityGroupID)
 		if err := s.touchGroup(ctx, tx, r.SecurityGroupID); err != nil {

@@ -38,9 +38,7 @@ func (s *Service) PortsStatus(ctx context.Context, args rpc.PortsStatusArgs) (rp
 		}
 	}
 	return rpc.Empty{}, s.mutate(ctx, func(ctx context.Context, tx bun.Tx, ch *change) error {
-		ports := []*Port{}
-		err := tx.NewSelect().Model(&ports).Column("id", "status", "admin_state_up", "device_id", "device_owner", "binding_host").
-			Where("id IN (?)", bun.In(all)).Scan(ctx)
+		ports, err := portsForStatus(ctx, tx, all)
 		if err != nil {
 			return err
 		}
@@ -53,11 +51,11 @@ func (s *Service) PortsStatus(ctx context.Context, args rpc.PortsStatusArgs) (rp
 			if p.Host != args.Host || p.Status == want {
 				continue
 			}
-			n, err := exec(ctx, tx, "UPDATE ports SET status = ? WHERE id = ? AND binding_host = ? AND status = ?", want, p.ID, args.Host, p.Status)
+			changed, err := casPortStatus(ctx, tx, p, want)
 			if err != nil {
 				return err
 			}
-			if n > 0 {
+			if changed {
 				events = append(events, s.eventsFor(p, want)...)
 			}
 		}
@@ -77,17 +75,14 @@ func (s *Service) RouterStatus(ctx context.Context, args rpc.RouterStatusArgs) (
 				return badRequest(codeInvalid, "router status %q", r.Status)
 			}
 			// Statuses are not changes that others converge to: no revision.
-			_, err := exec(ctx, tx, `UPDATE routers SET status = ? WHERE id = ? AND status <> ?`, r.Status, r.RouterID, r.Status)
-			if err != nil {
+			if err := setRouterStatus(ctx, tx, r.RouterID, r.Status); err != nil {
 				return err
 			}
 			for id, st := range r.FloatingIPs {
 				if st != statusActive && st != statusDown && st != statusError {
 					return badRequest(codeInvalid, "floating ip status %q", st)
 				}
-				_, err := exec(ctx, tx, `UPDATE floatingips SET status = ? WHERE id = ? AND router_id = ? AND status <> ?`,
-					st, id, r.RouterID, st)
-				if err != nil {
+				if err := setFloatingStatus(ctx, tx, id, r.RouterID, st); err != nil {
 					return err
 				}
 			}

@@ -101,3 +101,15 @@ type novaEvent struct {
 	DueAt     Time   `bun:"due_at"`
 	CreatedAt Time   `bun:"created_at"`
 }
+
+func setRouterStatus(ctx context.Context, tx bun.Tx, id, status string) error {
+	_, err := exec(ctx, tx, "UPDATE routers SET status = ? WHERE id = ? AND status <> ?", status, id, status)
+	return err
+}
+
+// setFloatingStatus changes the status of a floating IP that is still on the
+// router that the report is of.
+func setFloatingStatus(ctx context.Context, tx bun.Tx, id, routerID, status string) error {
+	_, err := exec(ctx, tx, "UPDATE floatingips SET status = ? WHERE id = ? AND router_id = ? AND status <> ?", status, id, routerID, status)
+	return err
+}

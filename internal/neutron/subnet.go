@@ -202,8 +202,7 @@ func (s *Service) patchSubnet(ctx context.Context, tx bun.Tx, n *Subnet, p Subne
 	}
 	if p.GatewaySet && !equalPtr(p.GatewayIP, n.GatewayIP) {
 		if n.GatewayIP != nil {
-			used, err := exists(ctx, tx, `SELECT 1 FROM ip_allocations a JOIN router_ports r ON r.port_id = a.port_id
-				WHERE a.subnet_id = ? AND a.ip_address = ? LIMIT 1`, n.ID, *n.GatewayIP)
+			used, err := isRoutersAddress(ctx, tx, n.ID, *n.GatewayIP)
 			if err != nil {
 				return err
 			}
@@ -245,7 +244,7 @@ func (s *Service) DeleteSubnet(ctx context.Context, c Caller, id string, revisio
 		if err := s.casNetwork(ctx, tx, net); err != nil {
 			return err
 		}
-		if _, err := exec(ctx, tx, "DELETE FROM subnets WHERE id = ?", id); err != nil {
+		if err := removeRow(ctx, tx, "subnets", id, subnetNotFound); err != nil {
 			if isForeignKey(err) {
 				return subnetInUse(id)
 			}

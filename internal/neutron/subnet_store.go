@@ -117,3 +117,9 @@ func (s *Service) dropSubnetAddresses(ctx context.Context, tx bun.Tx, n *Subnet,
 	_, err = exec(ctx, tx, "DELETE FROM ip_allocations WHERE subnet_id = ?", n.ID)
 	return err
 }
+
+// isRoutersAddress tells whether a router's interface has the address.
+func isRoutersAddress(ctx context.Context, tx bun.Tx, subnetID, ip string) (bool, error) {
+	return exists(ctx, tx, `SELECT 1 FROM ip_allocations a JOIN router_ports r ON r.port_id = a.port_id
+		WHERE a.subnet_id = ? AND a.ip_address = ? LIMIT 1`, subnetID, ip)
+}

@@ -95,12 +95,7 @@ func (s *Service) ChangeTags(ctx context.Context, c Caller, kind Kind, id string
 		if slices.Equal(tags, std.Tags) {
 			return nil
 		}
-		n, err := exec(ctx, tx, "UPDATE ? SET tags = ?, revision_number = revision_number + 1, updated_at = ? WHERE id = ? AND revision_number = ?",
-			bun.Ident(kind.table()), tags, s.clock.Now(), id, std.RevisionNumber)
-		if err == nil && n == 0 {
-			return errStale
-		}
-		return err
+		return s.casTags(ctx, tx, kind, std, tags)
 	})
 	return out, err
 }
