@@ -18,7 +18,14 @@ func notCurrent(opID string) error {
 // serverInfo is steps 15 to 17 of a boot.
 func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.ServerSpec, error) {
 	taken := s.clock.Now()
-	if err := passPoints(ctx, "15.before-effect", "15.after-effect", "15.after-record", "16.before-effect"); err != nil {
+	boot := in.TaskState == TaskNetworking
+	if err := infoPoint(ctx, boot, 15, BeforeEffect); err != nil {
+		return nil, err
+	}
+	if err := infoPoint(ctx, boot, 15, AfterEffect); err != nil {
+		return nil, err
+	}
+	if err := infoPoint(ctx, boot, 16, BeforeEffect); err != nil {
 		return nil, err
 	}
 	srv, err := s.Server(ctx, in.ServerID)
@@ -29,25 +36,36 @@ func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.S
 		return nil, notCurrent(in.OpID)
 	}
 	read := s.clock.Now()
+	if err := infoPoint(ctx, boot, 16, AfterEffect); err != nil {
+		return nil, err
+	}
+	if err := infoPoint(ctx, boot, 17, BeforeEffect); err != nil {
+		return nil, err
+	}
 	steps := in.Steps
-	if in.TaskState == TaskNetworking {
+	if boot {
 		steps = append(steps, conductorSteps(in.Host, taken, read)...)
 	}
 	if in.TaskState != "" || len(steps) > 0 {
-		if err := passPoints(ctx, "16.after-effect"); err != nil {
-			return nil, err
-		}
 		if err := s.recordProgress(ctx, srv, in.OpID, in.TaskState, steps); err != nil {
-			return nil, err
-		}
-		if err := passPoints(ctx, "16.after-record"); err != nil {
 			return nil, err
 		}
 		if in.TaskState != "" {
 			srv.TaskState = in.TaskState
 		}
 	}
-	return srv.spec(), passPoints(ctx, "17.before-effect", "17.after-effect", "17.after-record")
+	if err := infoPoint(ctx, boot, 17, AfterEffect); err != nil || !boot {
+		return srv.spec(), err
+	}
+	return srv.spec(), recordedSteps(ctx, 15, 17)
+}
+
+// infoPoint is BootPoint for calls that belong to a boot.
+func infoPoint(ctx context.Context, boot bool, n int, moment string) error {
+	if !boot {
+		return nil
+	}
+	return BootPoint(ctx, n, moment)
 }
 
 func (s *Service) report(ctx context.Context, in rpc.ReportArgs) error {

@@ -83,7 +83,7 @@ func (s *Service) beat(ctx context.Context, host, binary string) error {
 // weighers, and the claim on the best host that still has room.
 func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, error) {
 	taken := s.clock.Now()
-	if err := passPoints(ctx, "9.before-effect"); err != nil {
+	if err := BootPoint(ctx, 9, BeforeEffect); err != nil {
 		return nil, err
 	}
 	srv, err := s.anyServer(ctx, in.ServerID)
@@ -91,7 +91,10 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		return nil, err
 	}
 	picked := s.clock.Now()
-	if err := passPoints(ctx, "9.after-effect", "9.after-record", "10.before-effect"); err != nil {
+	if err := BootPoint(ctx, 9, AfterEffect); err != nil {
+		return nil, err
+	}
+	if err := BootPoint(ctx, 10, BeforeEffect); err != nil {
 		return nil, err
 	}
 	reply, err := s.pick(ctx, srv, in.Exclude, candidateLimit)
@@ -99,9 +102,9 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		reply, err = s.pick(ctx, srv, in.Exclude, 0)
 	}
 	if err != nil {
-		return nil, err
+		return nil, atStep(10, err)
 	}
-	if err := passPoints(ctx, "10.after-effect", "10.after-record"); err != nil {
+	if err := BootPoint(ctx, 10, AfterEffect); err != nil {
 		return nil, err
 	}
 	now := s.clock.Now()
@@ -115,7 +118,7 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		{N: 10, Name: "pick and claim a host", Actor: "nova-scheduler", Peer: "nova database, placement", Protocol: rpc.ProtoSQL,
 			Start: picked, Duration: now.Sub(picked), Outcome: outcome, Detail: detail},
 	}
-	return reply, passPoints(ctx, "11.before-effect")
+	return reply, BootPoint(ctx, 11, BeforeEffect)
 }
 
 func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit int) (*SelectReply, error) {

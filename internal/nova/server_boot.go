@@ -39,7 +39,7 @@ func (s *Service) bootSchedule(ctx context.Context, op *operation.Op) error {
 	if srv.OpID != op.ID || srv.Host != "" {
 		return nil
 	}
-	return s.place(ctx, op, srv)
+	return s.stepFailed(ctx, op, srv, s.place(ctx, op, srv))
 }
 
 // place asks a scheduler for a claimed host and records it. When another member
@@ -64,7 +64,7 @@ func (s *Service) place(ctx context.Context, op *operation.Op, srv *Server) erro
 		}
 		if placed {
 			srv.Host = reply.Host
-			return passPoints(ctx, "8.after-record", "11.after-record")
+			return recordedSteps(ctx, 8, 11)
 		}
 		if err := s.unclaim(ctx, srv.ID); err != nil {
 			return err
@@ -76,16 +76,18 @@ func (s *Service) place(ctx context.Context, op *operation.Op, srv *Server) erro
 // callScheduler is step 8, with steps 9 to 11 in the reply.
 func (s *Service) callScheduler(ctx context.Context, args SelectArgs) (*SelectReply, []rpc.Step, error) {
 	start := s.clock.Now()
-	if err := passPoints(ctx, "8.before-effect"); err != nil {
+	if err := BootPoint(ctx, 8, BeforeEffect); err != nil {
 		return nil, nil, err
 	}
 	reply := new(SelectReply)
 	err := s.bus.Call(ctx, bus.Target{Topic: TopicScheduler}, methodSelect, args, reply)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, atStep(8, err)
 	}
-	if err := passPoints(ctx, "8.after-effect", "11.after-effect"); err != nil {
-		return nil, nil, err
+	for _, n := range []int{8, 11} {
+		if err := BootPoint(ctx, n, AfterEffect); err != nil {
+			return nil, nil, err
+		}
 	}
 	now := s.clock.Now()
 	outcome := rpc.OutcomeOK
@@ -162,7 +164,7 @@ func (s *Service) bootBuild(ctx context.Context, op *operation.Op) error {
 	}
 	if srv.Host == "" { // the process died between leaving a host and finding the next
 		if err := s.place(ctx, op, srv); err != nil {
-			return err
+			return s.stepFailed(ctx, op, srv, err)
 		}
 	}
 	if srv.Outcome != nil {
@@ -172,7 +174,7 @@ func (s *Service) bootBuild(ctx context.Context, op *operation.Op) error {
 	} else if err := s.bootFromDownHost(ctx, op, srv); err != nil {
 		return err
 	}
-	return s.castBuild(ctx, op, srv)
+	return s.stepFailed(ctx, op, srv, s.castBuild(ctx, op, srv))
 }
 
 // bootFromDownHost leaves a host that was told, did not begin, and is down. Its
@@ -194,12 +196,14 @@ func (s *Service) bootFromDownHost(ctx context.Context, op *operation.Op, srv *S
 
 // castBuild is step 12.
 func (s *Service) castBuild(ctx context.Context, op *operation.Op, srv *Server) error {
-	if err := passPoints(ctx, "12.before-effect"); err != nil {
+	if err := BootPoint(ctx, 12, BeforeEffect); err != nil {
 		return err
 	}
 	err := s.castOrWait(ctx, op, srv.Host, rpc.MethodBuild, rpc.ServerOp{OpID: op.ID, ServerID: srv.ID})
-	if fp := passPoints(ctx, "12.after-effect", "12.after-record"); fp != nil {
-		return fp
+	for _, moment := range []string{AfterEffect, AfterRecord} {
+		if fp := BootPoint(ctx, 12, moment); fp != nil {
+			return fp
+		}
 	}
 	return err
 }
@@ -250,13 +254,19 @@ func (o *Outcome) err() error {
 }
 
 // stepMessage puts the number of the step that failed before a host's message.
+// Of several it is the one that ended first: it stopped the others.
 func stepMessage(in *rpc.FinishArgs) string {
-	for _, st := range in.Steps {
-		if st.Outcome == rpc.OutcomeError && st.N > 0 {
-			return fmt.Sprintf("step %d (%s): %s", st.N, st.Name, in.Result.Fault.Message)
+	var first *rpc.Step
+	for i := range in.Steps {
+		st := &in.Steps[i]
+		if st.Outcome == rpc.OutcomeError && st.N > 0 && (first == nil || st.Start.Add(st.Duration).Before(first.Start.Add(first.Duration))) {
+			first = st
 		}
 	}
-	return in.Result.Fault.Message
+	if first == nil {
+		return in.Result.Fault.Message
+	}
+	return fmt.Sprintf("step %d (%s): %s", first.N, first.Name, in.Result.Fault.Message)
 }
 
 // castStep is step 12 as the host's first call finds it: sent and taken.

@@ -100,9 +100,10 @@ func (s *Service) bootFailed(ctx context.Context, tx bun.Tx, op *operation.Op) e
 		_, err := updateServer(ctx, tx, srv.ID, now, map[string]any{"op_id": nil, "outcome": nil}, "op_id = ?", op.ID)
 		return err
 	}
-	f := &Fault{Code: 500, Message: "Build of instance " + srv.ID + " aborted: " + op.Error, Created: now}
+	n := lateStep(op, srv)
+	f := &Fault{Code: 500, Message: "Build of instance " + srv.ID + " aborted: " + stepText(n, op.Error), Created: now}
 	e := newEvent(srv.ActionID, eventOf(kindBoot), srv.Host, op.CreatedAt)
 	e.Result, e.FinishTime, e.Details = "Error", now, f.Message
-	return endTask(ctx, tx, srv, taskEnd{opID: op.ID, at: now, event: e, message: "Error",
+	return endTask(ctx, tx, srv, taskEnd{opID: op.ID, at: now, event: e, message: "Error", steps: []rpc.Step{failedStep(n, f, now)},
 		set: map[string]any{"vm_state": Errored, "fault": asJSON(f)}})
 }

@@ -31,9 +31,6 @@ type newBoot struct {
 // of the first request.
 func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in *ServerRequest) ([]*Server, error) {
 	arrived := s.clock.Now()
-	if err := passPoints(ctx, readSteps...); err != nil {
-		return nil, err
-	}
 	if err := in.check(); err != nil {
 		return nil, err
 	}
@@ -43,18 +40,21 @@ func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in 
 			return done, err
 		}
 	}
+	if err := BootPoint(ctx, 6, BeforeEffect); err != nil {
+		return nil, err
+	}
 	nb, err := s.prepare(ctx, id, in)
 	if err != nil {
 		return nil, err
 	}
-	nb.key, nb.hash = in.IdempotencyKey, hash
-	if err := passPoints(ctx, "6.before-effect"); err != nil {
+	if err := BootPoint(ctx, 6, AfterEffect); err != nil {
 		return nil, err
 	}
+	nb.key, nb.hash = in.IdempotencyKey, hash
 	for i := range nb.servers {
 		nb.spans[i] = requestSteps(id, arrived, s.clock.Now())
 	}
-	if err := passPoints(ctx, "6.after-effect", "6.after-record", "7.before-effect"); err != nil {
+	if err := BootPoint(ctx, 7, BeforeEffect); err != nil {
 		return nil, err
 	}
 	err = s.insertBoot(ctx, nb)
@@ -69,11 +69,11 @@ func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in 
 	if err != nil {
 		return nil, err
 	}
-	if err := passPoints(ctx, "7.after-effect"); err != nil {
+	if err := BootPoint(ctx, 7, AfterEffect); err != nil {
 		return nil, err
 	}
 	s.launch(ctx, nb.ops...)
-	return nb.servers, passPoints(ctx, "7.after-record")
+	return nb.servers, recordedSteps(ctx, 3, 7)
 }
 
 // prepare looks up everything the request names and makes the rows.

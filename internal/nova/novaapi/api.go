@@ -68,7 +68,7 @@ func New(cfg Config, d Deps) (*API, error) {
 		WriteError: writeError, Policy: enforcer, Log: d.Log, Metrics: d.Metrics, Clock: d.Clock,
 	}
 	if d.Auth != nil {
-		hc.Auth = d.Auth
+		hc.Auth = bootAuth{d.Auth}
 	}
 	a := &API{Router: httpapi.NewRouter(hc), nova: d.Nova, clock: d.Clock, url: cfg.PublicURL}
 	a.routes()
