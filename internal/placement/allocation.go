@@ -253,22 +253,19 @@ type Holding struct {
 }
 
 // Holding returns the allocations of a consumer; none if it does not exist.
+// The generation is read first: if the consumer changes in between, a write
+// based on this answer is refused.
 func (s *Service) Holding(ctx context.Context, consumer string) (*Holding, error) {
-	h := &Holding{Generations: map[string]int64{}}
-	err := s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		h.Consumer, h.Allocations = Consumer{}, Allocations{}
-		row, err := selectConsumer(ctx, tx, consumer)
-		if err != nil || row == nil {
-			return err
-		}
-		h.Consumer = row.Consumer()
-		h.Allocations, err = selectAllocations(ctx, tx, consumer)
-		if err != nil {
-			return err
-		}
-		h.Generations, err = selectGenerations(ctx, tx, sortedKeys(h.Allocations))
-		return err
-	})
+	h := &Holding{Allocations: Allocations{}, Generations: map[string]int64{}}
+	row, err := selectConsumer(ctx, s.db, consumer)
+	if err != nil || row == nil {
+		return h, err
+	}
+	h.Consumer = row.Consumer()
+	if h.Allocations, err = selectAllocations(ctx, s.db, consumer); err != nil {
+		return nil, err
+	}
+	h.Generations, err = selectGenerations(ctx, s.db, sortedKeys(h.Allocations))
 	return h, err
 }
 

@@ -173,7 +173,7 @@ func touchProviders(ctx context.Context, tx bun.Tx, uuids []string, now time.Tim
 	return err
 }
 
-func selectGenerations(ctx context.Context, tx bun.Tx, uuids []string) (map[string]int64, error) {
+func selectGenerations(ctx context.Context, tx bun.IDB, uuids []string) (map[string]int64, error) {
 	gens := map[string]int64{}
 	if len(uuids) == 0 {
 		return gens, nil

@@ -23,9 +23,23 @@ type Query struct {
 	InTree string
 	// Limit is how many candidates are wanted; 0 for as many as are served.
 	Limit int
+	// Groups are granular request groups, each served by one provider.
+	Groups []Group
+	// Isolate wants another provider for each group that asks for resources.
+	Isolate bool
+	// SameSubtree are sets of suffixes of groups whose providers must be one
+	// of them and others below it.
+	SameSubtree [][]string
 	// Nested includes combinations of several providers of a tree, which
 	// clients before 1.29 do not understand.
 	Nested bool
+}
+
+// A Group is a granular request group: a part of a query that one provider
+// serves. Without resources it only names a provider, for SameSubtree.
+type Group struct {
+	Suffix string
+	Query  // its resources, traits, aggregates and tree
 }
 
 // A TraitQuery names traits.
@@ -51,6 +65,9 @@ type Candidate struct {
 	// One is set if a single provider serves everything; then Parts is nil.
 	One   *Provider
 	Parts []Part
+	// Groups are the providers by suffix of the group they serve, with "" for
+	// the rest of the query; nil for a query without groups.
+	Groups map[string][]*Provider
 }
 
 // A Part is what one provider gives.
@@ -64,6 +81,18 @@ type Part struct {
 type Candidates struct {
 	List      []Candidate
 	Providers []*Provider
+
+	steps int // combinations looked at
+}
+
+// maxSteps bounds the combinations of one request: their number grows with the
+// power of its groups.
+const maxSteps = 200_000
+
+// done tells whether there is enough, or enough was tried.
+func (c *Candidates) done(limit int) bool {
+	c.steps++
+	return len(c.List) >= limit || c.steps > maxSteps
 }
 
 // Candidates finds providers with room. They are a proposal: only a claim
@@ -91,7 +120,7 @@ func (s *Service) Candidates(ctx context.Context, q *Query) (*Candidates, error)
 		if n > limit {
 			start = rand.N(n)
 		}
-		for i := 0; i < n && len(out.List) < limit; i++ {
+		for i := 0; i < n && len(out.List) < limit && out.steps <= maxSteps; i++ {
 			v.searchTree(v.trees[(start+i)%n], q, want, out, limit)
 		}
 		return nil
@@ -110,6 +139,11 @@ func (v *snapshot) treeOf(uuid string) (int, bool) {
 
 // knownNames refuses names that cannot match anything.
 func (s *Service) knownNames(ctx context.Context, q *Query) error {
+	for i := range q.Groups {
+		if err := s.knownNames(ctx, &q.Groups[i].Query); err != nil {
+			return err
+		}
+	}
 	for _, class := range sortedKeys(q.Resources) {
 		if !IsStandardClass(class) {
 			if err := classOr(ctx, s.db, class, fault.New(fault.BadRequest, "invalid resource class in resources parameter: %.80s", class)); err != nil {
@@ -132,6 +166,10 @@ func (s *Service) knownNames(ctx context.Context, q *Query) error {
 // searchTree adds the candidates of one tree.
 func (v *snapshot) searchTree(t *tree, q *Query, want []amount, out *Candidates, limit int) {
 	if !q.RootTraits.empty() && !q.RootTraits.ok(t.root.HasTrait) {
+		return
+	}
+	if len(q.Groups) > 0 {
+		v.combineGroups(t, q, out, limit)
 		return
 	}
 	if len(t.members) == 1 && len(v.sharing) == 0 { // a host without devices

@@ -23,11 +23,17 @@ func (v *snapshot) combine(t *tree, q *Query, out *Candidates, limit int) {
 	before := len(out.List)
 	picked := make([]*Provider, len(classes))
 	v.pick(t, q, classes, choices, picked, 0, out, limit)
-	if len(out.List) == before {
+	out.summarise(t, before)
+}
+
+// summarise lists the providers of a tree, and those that share with it, for
+// the candidates from the given one on.
+func (out *Candidates) summarise(t *tree, from int) {
+	if len(out.List) == from {
 		return
 	}
 	out.Providers = append(out.Providers, t.members...)
-	for _, c := range out.List[before:] {
+	for _, c := range out.List[from:] {
 		for _, part := range c.Parts {
 			if !slices.Contains(out.Providers, part.Provider) {
 				out.Providers = append(out.Providers, part.Provider)
@@ -56,7 +62,7 @@ func (v *snapshot) sharingWith(t *tree, q *Query) []*Provider {
 
 // pick walks all choices of a provider for each class.
 func (v *snapshot) pick(t *tree, q *Query, classes []string, choices [][]*Provider, picked []*Provider, i int, out *Candidates, limit int) {
-	if len(out.List) >= limit {
+	if out.done(limit) {
 		return
 	}
 	if i == len(classes) {

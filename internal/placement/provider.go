@@ -3,6 +3,7 @@ package placement
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -79,6 +80,7 @@ func (s *Service) CreateProvider(ctx context.Context, uuid, name, parent string)
 	if uuid == "" {
 		uuid = ids.UUID()
 	}
+	uuid, parent = strings.ToLower(uuid), strings.ToLower(parent) // one spelling, whatever the database compares by
 	if uuid == parent {
 		return nil, fault.New(fault.BadRequest, "parent provider UUID cannot be same as UUID")
 	}

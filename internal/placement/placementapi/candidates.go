@@ -42,7 +42,7 @@ func (a *API) listCandidates(w http.ResponseWriter, r *httpapi.Request) error {
 	defer a.buffers.pool.Put(buf)
 	cw := candidateWriter{
 		keyed: version(r, 12), traits: version(r, 17), allClasses: version(r, 27), tree: version(r, 29),
-		mappings: version(r, 34), asked: q.Resources, buf: (*buf)[:0],
+		mappings: version(r, 34), asked: q.Resources, classes: classesOf(q), buf: (*buf)[:0],
 	}
 	cw.write(found)
 	*buf = cw.buf
@@ -55,11 +55,21 @@ func (a *API) listCandidates(w http.ResponseWriter, r *httpapi.Request) error {
 	return nil
 }
 
+// classesOf are all classes that a query asks for.
+func classesOf(q *placement.Query) []string {
+	list := slices.Collect(maps.Keys(q.Resources))
+	for i := range q.Groups {
+		list = slices.AppendSeq(list, maps.Keys(q.Groups[i].Resources))
+	}
+	return list
+}
+
 type candidateWriter struct {
 	buf                                       []byte
 	keyed, traits, allClasses, tree, mappings bool
-	asked                                     map[string]int64
-	same                                      []byte // resources of a candidate of one provider
+	asked                                     map[string]int64 // of the query without its groups
+	classes                                   []string         // of the whole query
+	same                                      []byte           // resources of a candidate of one provider
 }
 
 func (w *candidateWriter) str(s string)  { w.buf = append(w.buf, s...) }
@@ -118,17 +128,37 @@ func (w *candidateWriter) request(c *placement.Candidate) {
 	}
 	w.str(end)
 	if w.mappings {
-		w.str(`,"mappings":{"":[`)
-		if c.One != nil {
-			w.name(c.One.UUID)
-		}
-		for i, part := range c.Parts {
-			w.comma(i)
-			w.name(part.Provider.UUID)
-		}
-		w.str(`]}`)
+		w.str(`,"mappings":{`)
+		w.mapping(c)
+		w.str(`}`)
 	}
 	w.str(`}`)
+}
+
+// mapping tells which providers serve which group.
+func (w *candidateWriter) mapping(c *placement.Candidate) {
+	if c.Groups != nil {
+		for i, suffix := range slices.Sorted(maps.Keys(c.Groups)) {
+			w.comma(i)
+			w.name(suffix)
+			w.str(`:[`)
+			for j, p := range c.Groups[suffix] {
+				w.comma(j)
+				w.name(p.UUID)
+			}
+			w.str(`]`)
+		}
+		return
+	}
+	w.str(`"":[`)
+	if c.One != nil {
+		w.name(c.One.UUID)
+	}
+	for i, part := range c.Parts {
+		w.comma(i)
+		w.name(part.Provider.UUID)
+	}
+	w.str(`]`)
 }
 
 func (w *candidateWriter) part(i int, uuid string, resources []byte) {
@@ -150,7 +180,7 @@ func (w *candidateWriter) summary(p *placement.Provider) {
 	n := 0
 	for i := range p.Inventories {
 		inv := &p.Inventories[i]
-		if _, asked := w.asked[inv.Class]; !asked && !w.allClasses {
+		if !w.allClasses && !slices.Contains(w.classes, inv.Class) {
 			continue
 		}
 		w.comma(n)

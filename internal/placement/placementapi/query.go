@@ -2,7 +2,6 @@ package placementapi
 
 import (
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,18 +36,11 @@ func once(q url.Values, names ...string) error {
 	return nil
 }
 
-// granular matches the parameters of numbered request groups (1.25, 1.33).
-var granular = regexp.MustCompile(`^(resources|required|member_of|in_tree)([1-9][0-9]*|_?[A-Za-z0-9_-]{1,64})$`)
-
 func readCandidateQuery(r *httpapi.Request) (*placement.Query, error) {
 	q := r.URL.Query()
-	for name := range q {
-		if granular.MatchString(name) && version(r, 25) || name == "same_subtree" && version(r, 36) || name == "group_policy" && version(r, 25) {
-			return nil, fault.New(fault.NotImplemented, "granular request groups are not implemented (%.80s)", name)
-		}
-	}
+	groups := takeGroups(r, q)
 	known := []string{"resources"}
-	for name, minor := range map[string]int{"limit": 16, "required": 17, "member_of": 21, "in_tree": 31, "root_required": 35} {
+	for name, minor := range map[string]int{"limit": 16, "required": 17, "member_of": 21, "in_tree": 31, "root_required": 35, "group_policy": 25, "same_subtree": 36} {
 		if version(r, minor) {
 			known = append(known, name)
 		}
@@ -56,14 +48,14 @@ func readCandidateQuery(r *httpapi.Request) (*placement.Query, error) {
 	if err := onlyKnown(q, known...); err != nil {
 		return nil, err
 	}
-	if err := once(q, "resources", "limit", "in_tree", "root_required"); err != nil {
+	if err := once(q, "resources", "limit", "in_tree", "root_required", "group_policy"); err != nil {
 		return nil, err
-	}
-	if !q.Has("resources") {
-		return nil, fault.New(fault.BadRequest, "resources is a required parameter").WithCode(placement.CodeMissingValue)
 	}
 	out := &placement.Query{Nested: version(r, 29)}
 	if err := readCommon(r, q, out); err != nil {
+		return nil, err
+	}
+	if err := readGroups(r, q, groups, out); err != nil {
 		return nil, err
 	}
 	if q.Has("limit") {

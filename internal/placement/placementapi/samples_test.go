@@ -18,7 +18,6 @@ import (
 // notServed are the published samples that this release does not answer.
 var notServed = []string{
 	"reshaper/post-reshaper-1.30.json", "reshaper/post-reshaper-1.38.json", // 501
-	"allocation_candidates/get-allocation_candidates-1.34.json", // granular groups: 501
 }
 
 // The published bodies, with HASTACK_API_SAMPLES naming their folder: every
@@ -158,6 +157,7 @@ func newSampleCloud(t *testing.T, dir string) *sampleCloud {
 	s := &sampleCloud{c: placementtest.New(t), dir: dir, t: t, consumer: ids.UUID(), aggregate: ids.UUID()}
 	ctx := t.Context()
 	s.host = s.c.Host("host", 64, 65536, 4000)
+	nicTree(s.c)
 	for _, trait := range []string{"CUSTOM_HW_FPGA_CLASS1", "CUSTOM_HW_FPGA_CLASS2", "CUSTOM_HW_FPGA_CLASS3"} {
 		s.c.Must(http.StatusCreated, "PUT", "/traits/"+trait, nil)
 	}
@@ -219,6 +219,7 @@ func (s *sampleCloud) answers() []sampleRow {
 		{"allocation_candidates/get-allocation_candidates-1.12.json", "1.12", "GET", ask, nil},
 		{"allocation_candidates/get-allocation_candidates-1.17.json", "1.17", "GET", ask + "&required=CUSTOM_HW_FPGA_CLASS1", nil},
 		{"allocation_candidates/get-allocation_candidates-1.29.json", "1.29", "GET", ask + "&required=CUSTOM_HW_FPGA_CLASS1", nil},
+		{"allocation_candidates/get-allocation_candidates-1.34.json", "1.34", "GET", networkQuery, nil},
 		{"allocations/get-allocations.json", "1.12", "GET", "/allocations/" + s.consumer, nil},
 		{"allocations/get-allocations-1.28.json", "1.28", "GET", "/allocations/" + s.consumer, nil},
 		{"allocations/get-allocations-1.38.json", "1.38", "GET", "/allocations/" + s.consumer, nil},
