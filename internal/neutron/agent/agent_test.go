@@ -207,10 +207,10 @@ func mappings() []dataplane.BridgeMapping {
 }
 
 // startWaiting starts an agent and, unless wait is 0, waits until it is ready.
-func (c *cloud) startWaiting(dir string, wait time.Duration) *running {
+func (c *cloud) startWaiting(dir string, wait time.Duration, parts ...string) *running {
 	c.t.Helper()
 	a, err := agent.New(agent.Config{
-		Host: "host1", MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret(secret),
+		Host: "host1", Parts: parts, MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret(secret),
 		CheckEvery: 500 * time.Millisecond, HeartbeatEvery: time.Second,
 		DataPlane: dataplane.Config{StateDir: dir, BridgeMappings: mappings()},
 	}, agent.Deps{Bus: c.bus, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
@@ -274,7 +274,7 @@ func TestGuestGetsItsAddressByDHCPAndLosesItsPortWithTheTap(t *testing.T) {
 	dt.Eventually(t, "port is down", 5*time.Second, func() bool { return c.portStatus(portA) == "down" })
 }
 
-func TestFloatingIPHairpinSNATAndMetadata(t *testing.T) {
+func TestFloatingIPHairpinAndSNAT(t *testing.T) {
 	if !dt.Isolate(t) {
 		return
 	}
@@ -301,21 +301,74 @@ func TestFloatingIPHairpinSNATAndMetadata(t *testing.T) {
 		t.Errorf("router was reported as %+v", got)
 	}
 
-	out, err := dt.Run(a.NS, "busybox", "wget", "-q", "-O", "-", "--header", "X-Instance-ID: someone-else",
-		"http://169.254.169.254/latest/meta-data/")
-	if err != nil || out != "you are "+server {
-		t.Errorf("metadata: %q %v", out, err)
-	}
-	if _, err := dt.Run(b.NS, "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"); err == nil {
-		t.Error("a server that nobody knows got metadata")
-	}
-	if _, err := dt.Run("", "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://172.24.4.10:9697/"); err == nil {
-		t.Error("the metadata proxy answers from outside")
-	}
-
 	c.change(func(st *rpc.HostState) { st.Routers = slices.Clone(st.Routers); st.Routers[0].FloatingIPs = nil }, rpc.Changed{})
 	dt.Eventually(t, "floating ip is gone", 5*time.Second, func() bool { return !pings("172.24.4.50") })
 	a.ExpectPing("172.24.4.1")
+}
+
+func TestSec42MetadataGoesOnlyToTheServerOfTheAddress(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	c := newCloud(t)
+	c.state = withRouter(privateNetwork(false))
+	c.serveMetadata()
+	c.start(t.TempDir())
+	a, b := dt.NewGuest(t, "", "vm-a", portA, macA), dt.NewGuest(t, "", "vm-b", portB, macB)
+	for _, g := range []*dt.Guest{a, b} {
+		dt.Eventually(t, "port is up", 5*time.Second, func() bool { return c.portStatus(g.PortID) == "up" })
+		if _, err := g.DHCP(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.ExpectPing("10.1.0.1")
+	// What a guest claims of itself does not count.
+	out, err := dt.Run(a.NS, "timeout", "5", "busybox", "wget", "-q", "-O", "-", "--header", "X-Instance-ID: someone-else",
+		"--header", "X-Forwarded-For: 10.1.0.12", "http://169.254.169.254/latest/meta-data/")
+	if err != nil || out != "you are "+server {
+		t.Errorf("metadata: %q %v", out, err)
+	}
+	if _, err := dt.Run(b.NS, "timeout", "5", "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"); err == nil {
+		t.Error("a server that nobody knows got metadata")
+	}
+	if _, err := dt.Run("", "timeout", "2", "busybox", "wget", "-q", "-O", "-", "http://172.24.4.10:9697/"); err == nil {
+		t.Error("the metadata proxy answers from outside")
+	}
+	// Nor does the neighbour's address, whose owner is silent.
+	a.Run("ip", "link", "set", "eth0", "down")
+	b.Run("ip", "addr", "flush", "dev", "eth0")
+	b.Address("10.1.0.11/24", "10.1.0.1")
+	if out, err := dt.Run(b.NS, "timeout", "2", "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"); err == nil {
+		t.Errorf("a server got its neighbour's metadata: %s", out)
+	}
+}
+
+func TestPartsRunAlone(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	c := newCloud(t)
+	c.state = withRouter(privateNetwork(false))
+	c.serveMetadata()
+	dir := t.TempDir()
+	for _, part := range agent.AllParts() {
+		c.startWaiting(dir, 20*time.Second, part)
+	}
+	a := dt.NewGuest(t, "", "vm-a", portA, macA)
+	dt.Eventually(t, "port is up", 5*time.Second, func() bool { return c.portStatus(portA) == "up" })
+	if _, err := a.DHCP(); err != nil {
+		t.Fatal(err)
+	}
+	dt.Eventually(t, "floating ip answers", 5*time.Second, func() bool { return pings("172.24.4.50") })
+	dt.Eventually(t, "metadata answers", 5*time.Second, func() bool {
+		out, _ := dt.Run(a.NS, "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/")
+		return out == "you are "+server
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.beats) != 4 || c.beats[rpc.AgentL2].Binary != rpc.BinaryL2 || !slices.Equal(c.beats[rpc.AgentL3].BridgeMappings, []string{"public"}) {
+		t.Errorf("heartbeats: %+v", c.beats)
+	}
 }
 
 func pings(ip string) bool {
