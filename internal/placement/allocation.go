@@ -50,20 +50,22 @@ func (s *Service) Replace(ctx context.Context, claims ...Claim) error {
 			return err
 		}
 	}
-	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		touched := map[string]bool{}
-		deltas := needs{}
-		for i := range claims {
-			if err := s.replaceOne(ctx, tx, &claims[i], deltas, touched); err != nil {
-				return err
-			}
-		}
-		// Summed up first: a move within one request needs the room it makes.
-		if err := s.applyDeltas(ctx, tx, deltas); err != nil {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error { return s.replaceAll(ctx, tx, claims) })
+}
+
+func (s *Service) replaceAll(ctx context.Context, tx bun.Tx, claims []Claim) error {
+	touched := map[string]bool{}
+	deltas := needs{}
+	for i := range claims {
+		if err := s.replaceOne(ctx, tx, &claims[i], deltas, touched); err != nil {
 			return err
 		}
-		return s.touchAllocated(ctx, tx, touched)
-	})
+	}
+	// Summed up first: a move within one request needs the room it makes.
+	if err := s.applyDeltas(ctx, tx, deltas); err != nil {
+		return err
+	}
+	return s.touchAllocated(ctx, tx, touched)
 }
 
 func (c *Claim) check() error {

@@ -12,11 +12,9 @@
 // are read again (snapshot.go). It only proposes: a claim never trusts it.
 //
 // Files: provider.go, inventory.go, trait.go, resource_class.go, aggregate.go,
-// allocation.go (the rules), candidates.go and candidates_*.go (who has
+// allocation.go, reshape.go (the rules), candidates.go and candidates_*.go (who has
 // room), snapshot.go, policy.go; SQL in *_store.go. placementapi/ speaks HTTP,
 // placementtest/ runs the service inside tests.
-//
-// Not here: the reshaper (answered 501).
 package placement
 
 import (

@@ -2,8 +2,10 @@ package placementapi
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/httpapi"
@@ -164,8 +166,20 @@ func (a *API) manageAllocations(r *httpapi.Request) (any, error) {
 	if len(in) == 0 {
 		return nil, fault.New(fault.BadRequest, "no consumers are given")
 	}
-	claims := make([]placement.Claim, 0, len(in))
-	for consumer, body := range in {
+	claims, err := readClaims(r, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.placement.Replace(r.Context(), claims...); err != nil {
+		return nil, err
+	}
+	return a.fresh(r, 0, nil), nil
+}
+
+func readClaims(r *httpapi.Request, bodies map[string]*claimBody) ([]placement.Claim, error) {
+	claims := make([]placement.Claim, 0, len(bodies))
+	for _, consumer := range slices.Sorted(maps.Keys(bodies)) {
+		body := bodies[consumer]
 		if body == nil {
 			return nil, fault.New(fault.BadRequest, "allocations of %.60q are not an object", consumer)
 		}
@@ -175,10 +189,7 @@ func (a *API) manageAllocations(r *httpapi.Request) (any, error) {
 		}
 		claims = append(claims, c)
 	}
-	if err := a.placement.Replace(r.Context(), claims...); err != nil {
-		return nil, err
-	}
-	return a.fresh(r, 0, nil), nil
+	return claims, nil
 }
 
 type heldView struct {

@@ -26,7 +26,7 @@ func TestOnlyAdminsAndServicesMayUsePlacement(t *testing.T) {
 			if (r.Status == http.StatusForbidden) != wantForbidden {
 				t.Errorf("%s as %s = %d %s", route.Method+" "+route.Path, persona, r.Status, r.Body)
 			}
-			if r.Status >= 500 && r.Status != http.StatusNotImplemented {
+			if r.Status >= 500 {
 				t.Errorf("%s as %s = %d", route.Method+" "+route.Path, persona, r.Status)
 			}
 		}
@@ -155,7 +155,9 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"GET", "/allocation_candidates?resources_A=VCPU:1&same_subtree=_B", ``, 400},
 		{"GET", "/allocation_candidates?resources_%20=VCPU:1", ``, 400},
 		{"GET", "/usages", ``, 400},
-		{"POST", "/reshaper", `{}`, 501},
+		{"POST", "/reshaper", `{}`, 400},
+		{"POST", "/reshaper", `{"inventories":{"x":{}},"allocations":{}}`, 400},
+		{"POST", "/reshaper", `{"inventories":{"` + ids.UUID() + `":{"resource_provider_generation":0,"inventories":{}}},"allocations":{}}`, 400},
 		{"PATCH", "/resource_providers", `{}`, 405},
 		{"GET", "/nothing", ``, 404},
 	} {

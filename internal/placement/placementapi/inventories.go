@@ -122,8 +122,20 @@ func (a *API) setInventories(r *httpapi.Request) (any, error) {
 	if in.Generation == nil || in.Inventories == nil {
 		return nil, fault.New(fault.BadRequest, "resource_provider_generation and inventories are required properties")
 	}
-	list := make([]placement.Inventory, 0, len(in.Inventories))
-	for class, b := range in.Inventories {
+	list, err := readInventories(in.Inventories)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.placement.SetInventories(r.Context(), r.PathValue("uuid"), *in.Generation, list, version(r, 26))
+	if err != nil {
+		return nil, err
+	}
+	return a.fresh(r, 0, viewInventories(p)), nil
+}
+
+func readInventories(bodies map[string]*inventoryBody) ([]placement.Inventory, error) {
+	list := make([]placement.Inventory, 0, len(bodies))
+	for class, b := range bodies {
 		if b == nil {
 			return nil, fault.New(fault.BadRequest, "inventory of %.80s is not an object", class)
 		}
@@ -133,11 +145,7 @@ func (a *API) setInventories(r *httpapi.Request) (any, error) {
 		}
 		list = append(list, inv)
 	}
-	p, err := a.placement.SetInventories(r.Context(), r.PathValue("uuid"), *in.Generation, list, version(r, 26))
-	if err != nil {
-		return nil, err
-	}
-	return a.fresh(r, 0, viewInventories(p)), nil
+	return list, nil
 }
 
 func (a *API) createInventory(r *httpapi.Request) (any, error) {

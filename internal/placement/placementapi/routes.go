@@ -3,7 +3,6 @@ package placementapi
 import (
 	"net/http"
 
-	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/httpapi"
 )
 
@@ -68,15 +67,4 @@ func (a *API) versions(*httpapi.Request) (any, error) {
 		"id": "v1.0", "min_version": "1.0", "max_version": httpapi.Microversion{Major: 1, Minor: maxMinor}.String(),
 		"status": "CURRENT", "links": []map[string]string{{"rel": "self", "href": ""}},
 	}}}, nil
-}
-
-// reshape would move inventories and allocations within a tree at once.
-func (a *API) reshape(r *httpapi.Request) (any, error) {
-	if err := r.Enforce(nil); err != nil {
-		return nil, err
-	}
-	if err := since(r, 30); err != nil {
-		return nil, err
-	}
-	return nil, fault.New(fault.NotImplemented, "the reshaper is not implemented: move the inventories and allocations one by one")
 }
