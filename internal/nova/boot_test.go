@@ -83,15 +83,15 @@ func arm(t *testing.T, spec string) func() {
 }
 
 func TestAcknowledgedServerIsBuiltByASuccessor(t *testing.T) {
-	first := novatest.New(t, novatest.WithoutConductor())
-	id := first.Create(first.Flavor("small"), nil)
+	first := novatest.New(t)
+	flavor := first.Flavor("small")
+	first.StopAll()
+	id := first.Create(flavor, nil)
 	s, err := first.Nova.Server(context.Background(), id)
 	if err != nil || s.VMState != nova.Building || s.TaskState != nova.TaskScheduling {
 		t.Fatalf("server %+v, %v", s, err)
 	}
-	// The parts that died after the 202 come back, in another process.
-	first.StartParts()
-	first.Wait(id, "ACTIVE")
+	novatest.New(t, novatest.WithNeighbours(first)).Wait(id, "ACTIVE")
 }
 
 func TestHostThatFailsIsLeftForAnother(t *testing.T) {

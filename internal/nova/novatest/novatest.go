@@ -56,11 +56,11 @@ type Cloud struct {
 }
 
 type options struct {
-	hosts  []string
-	config nova.Config
-	driver func(host string, cfg *fake.Config)
-	db     *db.DB
-	parts  bool
+	hosts      []string
+	config     nova.Config
+	driver     func(host string, cfg *fake.Config)
+	db         *db.DB
+	neighbours *Neighbours
 }
 
 // Option changes a Cloud before it starts.
@@ -77,11 +77,10 @@ func WithDriver(f func(host string, cfg *fake.Config)) Option {
 	return func(o *options) { o.driver = f }
 }
 
-// WithDB uses a database that is migrated: the Nova of a crash's successor.
-func WithDB(d *db.DB) Option { return func(o *options) { o.db = d } }
-
-// WithoutConductor leaves scheduler and conductor out until StartParts.
-func WithoutConductor() Option { return func(o *options) { o.parts = true } }
+// WithNeighbours keeps the neighbours of another Cloud, for its successor.
+func WithNeighbours(c *Cloud) Option {
+	return func(o *options) { o.db, o.neighbours = c.DB, c.Neighbours }
+}
 
 func personas() authtokentest.Static { return authtokentest.Personas() }
 
@@ -96,13 +95,16 @@ func New(t testing.TB, opts ...Option) *Cloud {
 		o.db = dbtest.New(t, nova.Migrations, operation.Migrations)
 	}
 	log, buf := logger()
-	n := newNeighbours()
-	server := httptest.NewServer(n)
-	t.Cleanup(server.Close)
-	n.url = server.URL
+	n := o.neighbours
+	if n == nil {
+		n = newNeighbours()
+		server := httptest.NewServer(n)
+		t.Cleanup(server.Close)
+		n.url = server.URL
+	}
 	c := &Cloud{DB: o.db, Neighbours: n, t: t, opts: o, Log: buf, stop: map[string]func(){}, Bus: bus.NewMemory(log)}
 	t.Cleanup(func() { _ = c.Bus.Close() }) // its servers have stopped by then
-	c.Clients = openstack.New(openstack.Config{AuthURL: server.URL + "/identity/v3", Username: "nova", Password: config.NewSecret("x"),
+	c.Clients = openstack.New(openstack.Config{AuthURL: n.url + "/identity/v3", Username: "nova", Password: config.NewSecret("x"),
 		Project: "service", Domain: "Default", Region: "RegionOne"})
 	var err error
 	c.Nova, err = nova.New(o.config, nova.Deps{DB: o.db, Bus: c.Bus, Clients: c.Clients, Clock: clock.System, Log: log})
@@ -118,9 +120,7 @@ func New(t testing.TB, opts ...Option) *Cloud {
 	t.Cleanup(api.Close)
 	c.URL = api.URL
 	c.Image, c.Network = n.AddImage(nil), n.AddNetwork("private", authtokentest.DemoProject, false)
-	if !o.parts {
-		c.StartParts()
-	}
+	c.startParts()
 	for _, h := range o.hosts {
 		c.StartHost(h)
 	}
@@ -163,10 +163,20 @@ func (c *Cloud) background(f func(ctx context.Context) error) (stop func()) {
 	return stop
 }
 
-// StartParts runs scheduler and conductor.
-func (c *Cloud) StartParts() {
-	c.background(nova.NewScheduler(c.Nova, "control").Run)
-	c.background(nova.NewConductor(c.Nova, "control").Run)
+// startParts runs scheduler and conductor.
+func (c *Cloud) startParts() {
+	for name, run := range map[string]func(context.Context) error{
+		"scheduler": nova.NewScheduler(c.Nova, "control").Run, "conductor": nova.NewConductor(c.Nova, "control").Run} {
+		c.stop[name] = c.background(run)
+	}
+}
+
+// StopAll ends scheduler, conductor and all hosts, as a crash does; nova-api
+// goes on.
+func (c *Cloud) StopAll() {
+	for _, stop := range c.stop {
+		stop()
+	}
 }
 
 // StartHost runs the nova-compute of a host and waits until it has reported.
@@ -183,9 +193,6 @@ func (c *Cloud) StartHost(name string) {
 		c.t.Fatal(err)
 	}
 	c.stop[name] = c.background(agent.Run)
-	if c.opts.parts {
-		return
-	}
 	c.Eventually("host "+name+" reports", func() bool {
 		list, err := c.Nova.Hypervisors(context.Background(), name, "", 0)
 		return err == nil && len(list) > 0
