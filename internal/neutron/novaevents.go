@@ -16,6 +16,7 @@ const (
 	eventAttempts = 12
 	eventLease    = 20 * time.Second
 	eventLook     = 10 * time.Second
+	eventRetry    = 300 * time.Millisecond // after a failure, then twice as late each time
 )
 
 // eventsFor is what Nova must learn when a server's port changes its status.
@@ -49,23 +50,25 @@ func (s *Service) novaLoop(ctx context.Context) {
 	if s.clients == nil {
 		return
 	}
-	tick := s.clock.NewTicker(eventLook)
-	defer tick.Stop()
+	wait := eventLook
 	for {
-		for {
-			n, err := s.sendNovaEvents(ctx)
-			if err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "nova was not told of its ports", "error", err)
+		n, err := s.sendNovaEvents(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.WarnContext(ctx, "nova was not told of its ports", "error", err)
+			if wait *= 2; wait > eventLook {
+				wait = eventRetry
 			}
-			if n < eventBatch || err != nil {
-				break
-			}
+		case n == eventBatch:
+			continue
+		default:
+			wait = eventLook
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.events:
-		case <-tick.C():
+		case <-s.clock.After(wait):
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -71,7 +72,8 @@ func New(t testing.TB, opts ...Option) *Cloud {
 	}
 	b := bus.NewMemory(nil)
 	t.Cleanup(func() { _ = b.Close() })
-	svc, err := neutron.New(o.cfg, neutron.Deps{DB: o.db, Bus: b, Clock: o.clock, Clients: o.clients})
+	svc, err := neutron.New(o.cfg, neutron.Deps{DB: o.db, Bus: b, Clock: o.clock, Clients: o.clients,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
