@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,8 +146,24 @@ func (t *task) forward(ctx context.Context) error {
 		t.at++
 	}
 	t.observe(ctx, e)
-	if err := failpoint.At(ctx, t.point(step, ".after-record")); err != nil && !last {
+	if err := t.recorded(ctx, step); err != nil && !last {
 		return t.fail(ctx, &Entry{Step: t.op.Step, Start: t.r.cfg.Clock.Now(), Attempts: 1}, err)
+	}
+	return nil
+}
+
+// recorded passes the fault points behind a record: those of the steps that
+// left their record to this one, then step's own.
+func (t *task) recorded(ctx context.Context, step *Step) error {
+	i := slices.IndexFunc(t.kind.Steps, func(s Step) bool { return s.Name == step.Name })
+	first := i
+	for first > 0 && t.kind.Steps[first-1].Merge {
+		first--
+	}
+	for ; first <= i; first++ {
+		if err := failpoint.At(ctx, t.point(&t.kind.Steps[first], ".after-record")); err != nil {
+			return err
+		}
 	}
 	return nil
 }
