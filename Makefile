@@ -25,7 +25,7 @@ $(BIN): go.mod $(shell find cmd internal -name '*.go' -o -name '*.sql' -o -name 
 	@packaging/step.sh build "$(BIN)" go build -o $(BIN) ./cmd/hastack
 
 image: $(IMAGE)
-$(IMAGE): image/build.sh
+$(IMAGE): $(shell find image -type f)
 	@packaging/step.sh image "testvm from Debian packages" image/build.sh bin/image
 
 up: deps $(BIN) $(IMAGE)
