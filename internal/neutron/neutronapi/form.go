@@ -98,6 +98,9 @@ func (f *form) has(name string) bool {
 // the body that has one: also of those given with their default, which would
 // otherwise be a way to reset them. It must come before attributes are taken.
 func (f *form) enforce(t policy.Target) error {
+	if f.err != nil {
+		return f.err
+	}
 	if err := f.r.EnforceRule(f.action, t); err != nil {
 		return err
 	}
