@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,13 +44,30 @@ func (a *Agent) build(ctx context.Context, t *task) (rpc.Result, error) {
 	if err == nil || !cleanupAfter(ctx, err) {
 		return res, err
 	}
-	// The outcome is told only when nothing is left: what Finish ends is not
-	// looked at again.
-	if cleanErr := a.clear(context.WithoutCancel(ctx), t.spec, t.op.ServerID); cleanErr != nil {
-		a.log.ErrorContext(ctx, "leftovers of a build", slog.String("server_id", t.op.ServerID), slog.Any("error", cleanErr))
-		return rpc.Result{}, errors.Join(err, cleanErr)
-	}
+	a.clearAfter(context.WithoutCancel(ctx), t)
 	return rpc.Result{Networks: []rpc.VIF{}}, err
+}
+
+// clearTries is how often what a failed build made is cleared away before the
+// failure is told all the same: the deletion of the server clears again, and
+// the audit shows what is left until then.
+const clearTries = 5
+
+func (a *Agent) clearAfter(ctx context.Context, t *task) {
+	pause := 200 * time.Millisecond
+	for range clearTries {
+		err := a.clear(ctx, t.spec, t.op.ServerID)
+		if err == nil {
+			return
+		}
+		a.log.ErrorContext(ctx, "leftovers of a build", slog.String("server_id", t.op.ServerID), slog.Any("error", err))
+		select {
+		case <-a.stopped:
+			return
+		case <-a.clock.After(pause):
+		}
+		pause *= 2
+	}
 }
 
 // cleanupAfter tells whether a build that ended so must clear away what it

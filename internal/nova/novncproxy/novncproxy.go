@@ -106,15 +106,9 @@ func (p *Proxy) console(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	target, err := p.conductor.ConsoleTarget(ctx, rpc.ConsoleTargetArgs{Token: token(r)})
 	if err != nil || target.Type != "novnc" {
-		p.refuse(w, r, "", err)
+		p.refuse(w, r, err)
 		return
 	}
-	conn, err := p.dial(ctx, target)
-	if err != nil {
-		p.refuse(w, r, target.ServerID, err)
-		return
-	}
-	defer conn.Close()
 	// Accept refuses an Origin that is neither our own host nor a listed one:
 	// another site's page must not use what the browser knows.
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"},
@@ -123,20 +117,26 @@ func (p *Proxy) console(w http.ResponseWriter, r *http.Request) {
 		p.log.InfoContext(r.Context(), "console refused", slog.String("server_id", target.ServerID), slog.Any("error", err))
 		return
 	}
+	conn, err := p.dial(ctx, target)
+	if err != nil {
+		p.log.WarnContext(r.Context(), "console not opened", slog.String("server_id", target.ServerID), slog.Any("error", err))
+		_ = ws.Close(websocket.StatusTryAgainLater, "the screen cannot be reached")
+		return
+	}
+	defer conn.Close()
 	p.log.InfoContext(r.Context(), "console opened", slog.String("server_id", target.ServerID), slog.String("host", target.Host))
 	ws.SetReadLimit(1 << 20)
 	carry(r.Context(), ws, conn)
 }
 
-func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, serverID string, err error) {
-	status, text := http.StatusForbidden, "the console token is not valid"
-	if serverID != "" {
-		status, text = http.StatusServiceUnavailable, "the console cannot be reached"
-	}
+// refuse answers all bad tokens alike: unknown, expired, of another kind.
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil && !fault.Is(err, fault.NotFound) {
-		p.log.WarnContext(r.Context(), "console not opened", slog.String("server_id", serverID), slog.Any("error", err))
+		p.log.WarnContext(r.Context(), "console token not checked", slog.Any("error", err))
+		http.Error(w, "the console cannot be reached", http.StatusServiceUnavailable)
+		return
 	}
-	http.Error(w, text, status)
+	http.Error(w, "the console token is not valid", http.StatusForbidden)
 }
 
 // dial connects to the relay of the server's host and shows it the ticket.

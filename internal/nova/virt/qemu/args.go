@@ -15,7 +15,13 @@ type machine struct {
 	args  []string
 	files []*os.File
 	sets  int // fd sets given out
+	ports int // root ports that are taken, of a machine that needs them
+	q35   bool
 }
+
+// rootPorts is how many interfaces a q35 machine can have: only what is behind
+// a port of its own can be plugged and unplugged while it runs.
+const rootPorts = 10
 
 func (m *machine) add(args ...string) { m.args = append(m.args, args...) }
 
@@ -66,6 +72,11 @@ func (d *Driver) machineOf(s *virt.Server, accel string) *machine {
 		"-smbios", "type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,version=1,serial="+s.ID+",uuid="+s.ID+",family=Virtual Machine",
 		"-display", "none", "-vnc", "none", "-device", "VGA,vgamem_mb=8",
 		"-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0")
+	if m.q35 = machineType(s) == "q35"; m.q35 {
+		for i := range rootPorts {
+			m.add("-device", fmt.Sprintf("pcie-root-port,id=%s,chassis=%d,slot=%d", rootPort(i), i+1, i+1))
+		}
+	}
 	return m
 }
 
@@ -129,8 +140,14 @@ func (m *machine) nic(n virt.NIC, tap *os.File) {
 	if n.MTU > 0 {
 		dev += ",host_mtu=" + strconv.Itoa(n.MTU)
 	}
+	if m.q35 && m.ports < rootPorts {
+		dev += ",bus=" + rootPort(m.ports)
+		m.ports++
+	}
 	m.add("-device", dev)
 }
 
 func netdevID(port string) string { return "net-" + port }
 func nicID(port string) string    { return "nic-" + port }
+
+func rootPort(i int) string { return "port" + strconv.Itoa(i) }

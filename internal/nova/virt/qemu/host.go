@@ -102,7 +102,7 @@ func (d *Driver) Host(ctx context.Context) (virt.Host, error) {
 	const gib = 1 << 30
 	h.DiskGB = max(int(st.Blocks*uint64(st.Bsize)/gib)-d.cfg.ReservedDiskGB, 0)
 	h.DiskFreeGB = int(st.Bavail * uint64(st.Bsize) / gib)
-	h.CPUModel, h.Features = cpuModel()
+	h.CPUModel, h.Features = d.cpuName, d.cpuFlags
 	h.Traits = traits(h.Features, h.Accel)
 	return h, nil
 }

@@ -36,10 +36,10 @@ func (d *Driver) Attach(ctx context.Context, id string, nic virt.NIC) error {
 		return err
 	}
 	defer tap.Close()
-	return g.plug(ctx, nic, tap)
+	return g.plug(ctx, nic, tap, machineType(s) == "q35")
 }
 
-func (g *guest) plug(ctx context.Context, nic virt.NIC, tap *os.File) error {
+func (g *guest) plug(ctx context.Context, nic virt.NIC, tap *os.File, ports bool) error {
 	name := netdevID(nic.PortID)
 	if _, err := g.mon.doWithFile(ctx, "getfd", map[string]any{"fdname": name}, tap); err != nil {
 		return err
@@ -55,11 +55,27 @@ func (g *guest) plug(ctx context.Context, nic virt.NIC, tap *os.File) error {
 	if nic.MTU > 0 {
 		args["host_mtu"] = nic.MTU
 	}
-	if _, devErr := g.mon.do(ctx, "device_add", args); devErr != nil {
+	if devErr := g.addDevice(ctx, args, ports); devErr != nil {
 		_, delErr := g.mon.do(ctx, "netdev_del", map[string]any{"id": name})
 		return errors.Join(err, devErr, delErr)
 	}
 	return nil
+}
+
+// addDevice plugs a device, into the first free port of a machine that has them.
+func (g *guest) addDevice(ctx context.Context, args map[string]any, ports bool) (err error) {
+	if !ports {
+		_, err = g.mon.do(ctx, "device_add", args)
+		return err
+	}
+	for i := range rootPorts {
+		args["bus"] = rootPort(i)
+		var refused *qmpError
+		if _, err = g.mon.do(ctx, "device_add", args); err == nil || !errors.As(err, &refused) {
+			return err
+		}
+	}
+	return err
 }
 
 // hasDevice asks whether a device of that id exists.

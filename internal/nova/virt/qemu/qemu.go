@@ -57,6 +57,8 @@ type Driver struct {
 	accelOnce sync.Once
 	accel     string // kvm or tcg, once accelOnce has run
 	version   int
+	cpuName   string
+	cpuFlags  []string
 
 	mu     sync.Mutex // guards guests and closed
 	guests map[string]*guest
@@ -113,6 +115,7 @@ func New(cfg Config, clk clock.Clock, log *slog.Logger) (*Driver, error) {
 	if d.version, err = qemuVersion(path); err != nil {
 		return nil, err
 	}
+	d.cpuName, d.cpuFlags = cpuModel()
 	return d, nil
 }
 

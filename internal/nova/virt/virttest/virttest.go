@@ -23,6 +23,9 @@ type Setup struct {
 	// Base is a bootable or empty disk for the servers; the zero Base will do
 	// for a driver that needs no image.
 	Base func(t *testing.T, dir string) virt.Base
+	// Properties are of the image of every server, Only names the one test to run.
+	Properties map[string]string
+	Only       string
 }
 
 type suite struct {
@@ -53,6 +56,9 @@ func Run(t *testing.T, s Setup) {
 		"DroppedDisksAreMadeAnew":               (*suite).rebuild,
 		"ConfigDriveAndExtraDisksAreAttachable": (*suite).drives,
 	} {
+		if s.Only != "" && s.Only != name {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			su := &suite{Setup: s, t: t, dir: shortDir(t)}
 			su.open()
@@ -85,7 +91,7 @@ func (s *suite) make(nics ...virt.NIC) *virt.Server {
 	s.t.Helper()
 	id := ids.UUID()
 	def := &virt.Server{ID: id, InstanceName: "instance-" + id[:8], Name: "guest", ProjectID: ids.Hex(),
-		VCPUs: 1, MemoryMB: 64, NICs: nics}
+		VCPUs: 1, MemoryMB: 64, NICs: nics, Properties: s.Properties}
 	if s.Base != nil {
 		def.Root = s.Base(s.t, s.dir)
 	}
