@@ -213,7 +213,7 @@ func (c *cloud) startWaiting(dir string, wait time.Duration, parts ...string) *r
 		Host: "host1", Parts: parts, MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret(secret),
 		CheckEvery: 500 * time.Millisecond, HeartbeatEvery: time.Second,
 		DataPlane: dataplane.Config{StateDir: dir, BridgeMappings: mappings()},
-	}, agent.Deps{Bus: c.bus, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	}, agent.Deps{Bus: c.bus, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -80,6 +80,8 @@ func (a *Agent) ask(ctx context.Context, args rpc.SyncHostArgs) (*rpc.HostState,
 	if err := a.bus.Call(ctx, bus.Target{Topic: rpc.Topic}, rpc.MethodSyncHost, args, &st); err != nil {
 		return nil, fmt.Errorf("ask for the host's networks: %w", err)
 	}
+	a.log.Debug("desired state pulled", "full", st.Full, "revision", st.Revision,
+		"ports", len(st.Ports), "networks", len(st.Networks), "routers", len(st.Routers))
 	return &st, nil
 }
 

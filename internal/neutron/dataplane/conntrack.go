@@ -154,26 +154,22 @@ func (f *flowFilter) judge(flow *flow) flowVerdict {
 	if f.gone[zoneAddr{flow.zone, flow.src}] || f.gone[zoneAddr{flow.zone, flow.dst}] {
 		return flowGone
 	}
-	verdict := flowForeign
-	if p := f.find(flow.zone, flow.src); p != nil {
-		if !f.allowed(p, false, flow.dst, flow) {
-			return flowRefused
-		}
-		verdict = flowAllowed
+	from, to := f.ports[zoneAddr{flow.zone, flow.src}], f.ports[zoneAddr{flow.zone, flow.dst}]
+	if from == nil && to == nil {
+		// A prefix among a port's address pairs says little about who really
+		// has an address, so it counts only when nobody is known to.
+		from, to = f.findWide(flow.zone, flow.src), f.findWide(flow.zone, flow.dst)
 	}
-	if p := f.find(flow.zone, flow.dst); p != nil {
-		if !f.allowed(p, true, flow.src, flow) {
-			return flowRefused
-		}
-		verdict = flowAllowed
+	switch {
+	case from == nil && to == nil:
+		return flowForeign
+	case from != nil && !f.allowed(from, false, flow.dst, flow), to != nil && !f.allowed(to, true, flow.src, flow):
+		return flowRefused
 	}
-	return verdict
+	return flowAllowed
 }
 
-func (f *flowFilter) find(zone uint16, a netip.Addr) *portFilter {
-	if p := f.ports[zoneAddr{zone, a}]; p != nil {
-		return p
-	}
+func (f *flowFilter) findWide(zone uint16, a netip.Addr) *portFilter {
 	for _, w := range f.wide {
 		if w.zone == zone && w.prefix.Contains(a) {
 			return w.port

@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -128,6 +129,10 @@ func TestGuestsReachEachOtherAsTheirGroupsAllow(t *testing.T) {
 	reconcile(t, h, pairState(rule("ingress", "icmp")))
 	a.ExpectPing("10.1.0.12")
 	b.ExpectPing("10.1.0.11")
+	for _, g := range []*dt.Guest{a, b} {
+		g.Run("ip", "link", "set", "eth0", "mtu", "1450")
+	}
+	a.Run("ping", "-n", "-c", "1", "-W", "2", "-s", "6000", "10.1.0.12") // in fragments
 	reconcile(t, h, pairState())
 	a.ExpectNoPing("10.1.0.12")
 
@@ -136,6 +141,49 @@ func TestGuestsReachEachOtherAsTheirGroupsAllow(t *testing.T) {
 	links := dt.Must(t, "", "ip", "link")
 	if strings.Contains(links, "brq") {
 		t.Errorf("bridge is still there:\n%s", links)
+	}
+}
+
+func TestServerOnThePhysicalNetworkIsFilteredTowardsTheHost(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	h := newHost(t, dataplane.Config{BridgeMappings: []dataplane.BridgeMapping{{
+		PhysicalNetwork: "public", Bridge: "br-ex", HostAddress: netip.MustParsePrefix("172.24.4.1/24"),
+	}}})
+	a := dt.NewGuest(t, "", "vm-a", port1, mac1)
+	a.Address("172.24.4.20/24", "")
+	n := &rpc.NetworkState{ID: netA, Type: rpc.TypeFlat, PhysicalNetwork: "public", MTU: 1500, AdminUp: true, External: true}
+	with := func(rules ...rpc.SecurityGroupRule) *dataplane.L2State {
+		return state([]*rpc.SecurityGroupState{group(sgA, rules...)}, []*rpc.NetworkState{n}, port(port1, netA, mac1, "172.24.4.20", sgA))
+	}
+	if res := reconcile(t, h, with()); len(res.Up) != 1 {
+		t.Fatalf("%+v", res)
+	}
+	a.ExpectPing("172.24.4.1") // its own connections get their answers
+	if dt.Pings("", "172.24.4.20") {
+		t.Error("the host reaches the server without a rule")
+	}
+	reconcile(t, h, with(rule("ingress", "icmp")))
+	if !dt.Pings("", "172.24.4.20") {
+		t.Error("the host does not reach the server with a rule")
+	}
+	a.Run("ip", "addr", "add", "172.24.4.21/24", "dev", "eth0")
+	if _, err := dt.Run(a.NS, "ping", "-n", "-c", "1", "-W", "1", "-I", "172.24.4.21", "172.24.4.1"); err == nil {
+		t.Error("a foreign address reached the host")
+	}
+	reconcile(t, h, with())
+	if dt.Pings("", "172.24.4.20") {
+		t.Error("the host reaches the server after the rule went")
+	}
+	// Without its port the tap is off the bridge, which stays.
+	reconcile(t, h, state(nil, nil))
+	if a.Pings("172.24.4.1") {
+		t.Error("a deleted port still reaches the host")
+	}
+	dt.Must(t, "", "ip", "link", "show", "br-ex")
+	if out := dt.Must(t, "", "ip", "route", "show", "type", "unreachable"); !strings.Contains(out, "172.24.4.0/24") {
+		t.Errorf("no unreachable route in %q", out)
 	}
 }
 
