@@ -56,7 +56,7 @@ type Rabbit struct {
 	servers map[*rabbitServer]struct{}
 	closed  bool
 
-	ctx    context.Context // ends with Close
+	ctx    context.Context //nolint:containedctx // the life of the connection: ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }

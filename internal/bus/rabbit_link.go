@@ -20,7 +20,7 @@ const (
 
 // A link is one connection to any member, made again whenever it breaks.
 type link struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // the life of the connection
 	cfg  RabbitConfig
 	name string
 	log  *slog.Logger

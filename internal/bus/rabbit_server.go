@@ -27,7 +27,7 @@ type rabbitServer struct {
 	topic, host string
 	places      chan struct{} // one token a running handler
 
-	quit    context.Context // ends when no new message shall be taken
+	quit    context.Context //nolint:containedctx // the life of the server: ends when no new message shall be taken
 	stopNow context.CancelFunc
 	loop    sync.WaitGroup
 	once    sync.Once
@@ -146,7 +146,14 @@ func (s *rabbitServer) subscribe(ch *amqp.Channel) ([]<-chan amqp.Delivery, erro
 // take hands out deliveries until the channel breaks or the server stops. On a
 // stop it lets handlers end and acknowledge before the channel goes.
 func (s *rabbitServer) take(ch *amqp.Channel, deliveries []<-chan amqp.Delivery) {
-	broken := ch.NotifyClose(make(chan *amqp.Error, 1))
+	broken := make(chan struct{})
+	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+	go func() {
+		if err := <-closed; err != nil {
+			s.log.Warn("channel to the broker lost", "error", err)
+		}
+		close(broken)
+	}()
 	var pumps sync.WaitGroup
 	for _, d := range deliveries {
 		pumps.Go(func() { s.pump(d) })

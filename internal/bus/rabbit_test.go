@@ -2,7 +2,6 @@ package bus_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -237,7 +236,7 @@ func BenchmarkRabbitCall(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := r.Call(b.Context(), bus.Target{Topic: tp}, "x", fmt.Sprint("arg"), nil); err != nil {
+		if err := r.Call(b.Context(), bus.Target{Topic: tp}, "x", "arg", nil); err != nil {
 			b.Fatal(err)
 		}
 	}

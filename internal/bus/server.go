@@ -50,7 +50,7 @@ type runner struct {
 	handler Handler
 	seen    *window
 
-	ctx    context.Context // of the handlers; outlives the context given to Serve
+	ctx    context.Context //nolint:containedctx // the life of the handlers; outlives the context given to Serve
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }

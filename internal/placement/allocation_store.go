@@ -169,7 +169,7 @@ func releaseUsed(ctx context.Context, tx bun.Tx, provider, class string, n int64
 
 func touchProviders(ctx context.Context, tx bun.Tx, uuids []string, now time.Time) error {
 	_, err := tx.NewUpdate().Table("providers").Set("generation = generation + 1").
-		Set("revision = "+currentRevision).Set("updated_at = ?", now).Where("uuid IN (?)", bun.In(uuids)).Exec(ctx)
+		Set("revision = "+currentRevision).Set("updated_at = ?", now).Where("uuid IN (?)", bun.List(uuids)).Exec(ctx)
 	return err
 }
 
@@ -179,19 +179,15 @@ func selectGenerations(ctx context.Context, tx bun.IDB, uuids []string) (map[str
 		return gens, nil
 	}
 	var rows []providerRow
-	err := tx.NewSelect().Model(&rows).Column("uuid", "generation").Where("uuid IN (?)", bun.In(uuids)).Scan(ctx)
+	err := tx.NewSelect().Model(&rows).Column("uuid", "generation").Where("uuid IN (?)", bun.List(uuids)).Scan(ctx)
 	for _, r := range rows {
 		gens[r.UUID] = r.Generation
 	}
 	return gens, err
 }
 
-func countAllocations(ctx context.Context, tx bun.Tx, provider string, classes []string) (int64, error) {
-	q := tx.NewSelect().Table("allocations").Where("provider_uuid = ?", provider)
-	if classes != nil {
-		q = q.Where("resource_class IN (?)", bun.In(classes))
-	}
-	return q.Count(ctx)
+func countAllocations(ctx context.Context, tx bun.Tx, provider string) (int64, error) {
+	return tx.NewSelect().Table("allocations").Where("provider_uuid = ?", provider).Count(ctx)
 }
 
 func selectProviderAllocations(ctx context.Context, d *db.DB, provider string) ([]Holding, error) {

@@ -61,6 +61,6 @@ func updateInventory(ctx context.Context, tx bun.Tx, uuid string, i *Inventory) 
 
 func deleteInventories(ctx context.Context, tx bun.Tx, uuid string, classes []string) error {
 	_, err := tx.NewDelete().Table("inventories").
-		Where("provider_uuid = ?", uuid).Where("resource_class IN (?)", bun.In(classes)).Exec(ctx)
+		Where("provider_uuid = ?", uuid).Where("resource_class IN (?)", bun.List(classes)).Exec(ctx)
 	return err
 }

@@ -87,7 +87,7 @@ var traitGroups = map[string]string{
 func makeStandardTraits() []string {
 	var all []string
 	for prefix, suffixes := range traitGroups {
-		for _, s := range strings.Fields(suffixes) {
+		for s := range strings.FieldsSeq(suffixes) {
 			all = append(all, prefix+s)
 		}
 	}

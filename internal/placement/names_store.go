@@ -18,7 +18,7 @@ func selectNames(ctx context.Context, tx bun.IDB, table string, only []string) (
 	names := []string{}
 	q := tx.NewSelect().Table(table).Column("name").Order("name")
 	if only != nil {
-		q = q.Where("name IN (?)", bun.In(only))
+		q = q.Where("name IN (?)", bun.List(only))
 	}
 	err := q.Scan(ctx, &names)
 	return names, err

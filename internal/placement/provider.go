@@ -194,7 +194,7 @@ func (s *Service) DeleteProvider(ctx context.Context, uuid string) error {
 			return fault.New(fault.Conflict, "unable to delete parent resource provider %s: it has child resource providers", uuid).
 				WithCode(CodeProviderIsParent)
 		}
-		held, err := countAllocations(ctx, tx, uuid, nil)
+		held, err := countAllocations(ctx, tx, uuid)
 		if err != nil {
 			return err
 		}

@@ -97,7 +97,7 @@ func selectSubtree(ctx context.Context, tx bun.Tx, row *providerRow) ([]string, 
 func updateRoot(ctx context.Context, tx bun.Tx, uuids []string, root string) error {
 	_, err := tx.NewUpdate().Table("providers").Set("root_uuid = ?", root).
 		Set("revision = "+currentRevision).Set("shape = "+currentRevision).
-		Where("uuid IN (?)", bun.In(uuids)).Exec(ctx)
+		Where("uuid IN (?)", bun.List(uuids)).Exec(ctx)
 	if err != nil {
 		return err
 	}

@@ -46,9 +46,7 @@ func (a *API) listCandidates(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 	cw.write(found)
 	*buf = cw.buf
-	for k, v := range a.fresh(r, 0, nil).Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.fresh(r, 0, nil).Header)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(cw.buf)))
 	_, _ = w.Write(cw.buf) // a client that went away cannot be told so

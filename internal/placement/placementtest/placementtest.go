@@ -6,7 +6,6 @@ package placementtest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -181,7 +180,7 @@ func (c *Cloud) CheckSums() {
 			c.t.Fatal(err)
 		}
 		if used != sum || used > capacity {
-			c.t.Error(fmt.Sprintf("%s of %s: used %d, allocated %d, capacity %d", class, provider, used, sum, capacity))
+			c.t.Errorf("%s of %s: used %d, allocated %d, capacity %d", class, provider, used, sum, capacity)
 		}
 	}
 	if err := rows.Err(); err != nil {
