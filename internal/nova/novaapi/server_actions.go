@@ -241,7 +241,7 @@ func rebuildServer(a *API, r *httpapi.Request, s *nova.Server, raw json.RawMessa
 // viewRebuilt is the server as rebuild answers it: with a password, and since
 // 2.54 and 2.57 with key and user data.
 func (a *API) viewRebuilt(r *httpapi.Request, s *nova.Server, password string) (any, error) {
-	body, err := a.viewServer(r, s)
+	body, err := a.viewServer(r, s, true)
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +259,9 @@ func (a *API) viewRebuilt(r *httpapi.Request, s *nova.Server, password string) (
 		password = randomPassword()
 	}
 	out["adminPass"] = password
+	if r.Version().AtLeast(2, 54) {
+		out["key_name"] = orNil(s.KeyName)
+	}
 	if r.Version().AtLeast(2, 57) {
 		out["user_data"] = orNil(s.UserData)
 	}

@@ -24,6 +24,7 @@ type serverView struct {
 	faults     bool // details of faults
 	extraSpecs bool
 	show       bool // one server, not a list
+	short      bool // the answer of an update or rebuild before 2.75
 	hostState  map[string]string
 }
 
@@ -84,6 +85,17 @@ func (w *serverView) detail(k string, s *nova.Server) {
 	if p, ok := progress(s); ok {
 		w.num("progress", p)
 	}
+	w.fault(s)
+	if !w.short {
+		w.usage(s)
+		w.securityGroups(s)
+		w.extended(s)
+	}
+	w.versioned(s)
+	w.end()
+}
+
+func (w *serverView) usage(s *nova.Server) {
 	w.str("OS-EXT-AZ:availability_zone", s.AZ)
 	drive := ""
 	if s.ConfigDrive {
@@ -93,11 +105,6 @@ func (w *serverView) detail(k string, s *nova.Server) {
 	w.orNull("key_name", s.KeyName)
 	w.time("OS-SRV-USG:launched_at", s.LaunchedAt, isoMicros)
 	w.time("OS-SRV-USG:terminated_at", s.TerminatedAt, isoMicros)
-	w.securityGroups(s)
-	w.fault(s)
-	w.extended(s)
-	w.versioned(s)
-	w.end()
 }
 
 func (w *serverView) image(s *nova.Server) {
@@ -228,7 +235,7 @@ func (w *serverView) versioned(s *nova.Server) {
 	if w.v.AtLeast(2, 9) {
 		w.boolean("locked", s.Locked())
 	}
-	if w.hostStatus && w.v.AtLeast(2, 16) {
+	if w.hostStatus && !w.short && w.v.AtLeast(2, 16) {
 		w.str("host_status", w.hostState[s.Host])
 	}
 	if w.v.AtLeast(2, 19) {

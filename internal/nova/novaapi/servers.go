@@ -59,11 +59,14 @@ func (a *API) showServer(r *httpapi.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.viewServer(r, s)
+	return a.viewServer(r, s, false)
 }
 
-func (a *API) viewServer(r *httpapi.Request, s *nova.Server) (any, error) {
+// viewServer shows one server; changed says that the answer is an update's or a
+// rebuild's, which had fewer fields before 2.75.
+func (a *API) viewServer(r *httpapi.Request, s *nova.Server, changed bool) (any, error) {
 	w := a.newServerView(r, true)
+	w.short = changed && r.Version().Before(2, 75)
 	w.extraSpecs = r.Allowed(pre+"servers:show:flavor-extra-specs", policy.Target{"project_id": s.ProjectID})
 	if err := a.fillHostStates(r, w, []nova.Server{*s}); err != nil {
 		return nil, err
@@ -313,7 +316,7 @@ func (a *API) updateServer(r *httpapi.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.viewServer(r, s)
+	return a.viewServer(r, s, true)
 }
 
 func (a *API) deleteServer(r *httpapi.Request) (any, error) {
