@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) serveCommand() *cobra.Command {
-	var path, listen string
+	var path, listen, cpuProfile string
 	cmd := &cobra.Command{
 		Use:   "serve ROLE...",
 		Short: "Run one or more services in this process",
@@ -43,9 +43,13 @@ func (a *app) serveCommand() *cobra.Command {
 					return err
 				}
 			}
-			return a.serve(cmd.Context(), cfg, roles)
+			return profiled(cpuProfile, func() error { return a.serve(cmd.Context(), cfg, roles) })
 		},
 	}
+	// For test/bench: a file that only the operator's own hand can ask for, not
+	// an endpoint that somebody else finds.
+	cmd.Flags().StringVar(&cpuProfile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	_ = cmd.Flags().MarkHidden("cpuprofile") // fails only for a flag that is not there
 	cmd.Flags().StringVar(&path, "config", "/etc/hastack/hastack.yaml", "configuration file")
 	cmd.Flags().StringVar(&listen, "listen", "", "address to serve on instead of the configuration's")
 	return cmd
