@@ -21,14 +21,26 @@ type publisher struct {
 	link  *link
 	count *counters
 
-	mu       sync.Mutex // guards what follows
-	ch       *amqp.Channel
-	known    map[string]bool // queues and exchanges declared on this channel
-	returned map[string]bool // ids of messages that no queue took
+	mu sync.Mutex // guards ch
+	ch *confirmChannel
 }
 
-func newPublisher(l *link, c *counters) *publisher {
-	return &publisher{link: l, count: c, returned: map[string]bool{}}
+func newPublisher(l *link, c *counters) *publisher { return &publisher{link: l, count: c} }
+
+// A confirmChannel is a channel in confirm mode with what is known of it.
+type confirmChannel struct {
+	*amqp.Channel
+	mu    sync.Mutex      // guards known
+	known map[string]bool // queues and exchanges declared since it was opened
+
+	asked chan returnQuestion // answered by noteReturns
+	ended chan struct{}       // closed with the channel
+}
+
+// A returnQuestion asks whether the broker returned a message.
+type returnQuestion struct {
+	id     string
+	answer chan bool
 }
 
 var errReturned = errors.New("bus: no queue took the message")
@@ -74,6 +86,7 @@ func (p *publisher) publish(ctx context.Context, exchange, key string, mandatory
 	}
 }
 
+// try publishes once and waits for the confirm.
 func (p *publisher) try(ctx context.Context, exchange, key string, mandatory bool, m amqp.Publishing,
 	declare func(*amqp.Channel) error) error {
 	ch, err := p.channel(ctx)
@@ -102,63 +115,85 @@ func (p *publisher) try(ctx context.Context, exchange, key string, mandatory boo
 		return err
 	case !acked: // during a leader election, or the channel has closed
 		return errors.New("bus: the broker refused the message")
-	case mandatory && p.wasReturned(m.MessageId):
-		p.undeclare(exchange + "/" + key)
+	case mandatory && ch.returned(m.MessageId):
+		ch.know(exchange+"/"+key, false)
 		return errReturned
 	}
 	return nil
 }
 
 // channel returns the open channel or makes one.
-func (p *publisher) channel(ctx context.Context) (*amqp.Channel, error) {
+func (p *publisher) channel(ctx context.Context) (*confirmChannel, error) {
 	p.mu.Lock()
 	ch := p.ch
 	p.mu.Unlock()
 	if ch != nil && !ch.IsClosed() {
 		return ch, nil
 	}
-	ch, err := p.link.channel(ctx)
+	raw, err := p.link.channel(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := ch.Confirm(false); err != nil {
+	if err := raw.Confirm(false); err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ch != nil && !p.ch.IsClosed() { // another was faster
-		go func() { _ = ch.Close() }()
+		go func() { _ = raw.Close() }()
 		return p.ch, nil
 	}
-	p.ch, p.known = ch, map[string]bool{}
-	// The broker sends a return before the confirm of the same message, and
-	// the library hands it over before it settles the confirm: the channel is
-	// unbuffered and noteReturns does nothing slow.
-	returns := ch.NotifyReturn(make(chan amqp.Return))
-	go p.noteReturns(returns)
-	return ch, nil
+	p.ch = &confirmChannel{
+		Channel: raw, known: map[string]bool{}, asked: make(chan returnQuestion), ended: make(chan struct{}),
+	}
+	go p.ch.noteReturns(raw.NotifyReturn(make(chan amqp.Return)))
+	return p.ch, nil
 }
 
-func (p *publisher) noteReturns(returns <-chan amqp.Return) {
-	for r := range returns {
-		p.mu.Lock()
-		if len(p.returned) < 10_000 {
-			p.returned[r.MessageId] = true
+// noteReturns remembers the messages that no queue took. The broker sends a
+// return before the confirm of the same message, and the library hands it over
+// (unbuffered) before it settles the confirm. So whoever asks after a confirm
+// asks after the return was received here, and gets the right answer.
+func (c *confirmChannel) noteReturns(returns <-chan amqp.Return) {
+	defer close(c.ended)
+	noted := map[string]bool{}
+	for {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				return
+			}
+			if len(noted) > 10_000 { // of publishers who did not wait
+				clear(noted)
+			}
+			noted[r.MessageId] = true
+		case q := <-c.asked:
+			q.answer <- noted[q.id]
+			delete(noted, q.id)
 		}
-		p.mu.Unlock()
 	}
 }
 
-func (p *publisher) wasReturned(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	was := p.returned[id]
-	delete(p.returned, id)
-	return was
+// returned tells whether the confirmed message came back. A channel that has
+// ended since cannot tell; then it is sent again, which is harmless.
+func (c *confirmChannel) returned(id string) bool {
+	q := returnQuestion{id, make(chan bool, 1)}
+	select {
+	case c.asked <- q:
+		return <-q.answer
+	case <-c.ended:
+		return true
+	}
+}
+
+func (c *confirmChannel) know(what string, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[what] = known
 }
 
 // drop gives up a channel that failed.
-func (p *publisher) drop(ch *amqp.Channel) {
+func (p *publisher) drop(ch *confirmChannel) {
 	p.mu.Lock()
 	if p.ch == ch {
 		p.ch = nil
@@ -167,18 +202,12 @@ func (p *publisher) drop(ch *amqp.Channel) {
 	go func() { _ = ch.Close() }()
 }
 
-func (p *publisher) undeclare(what string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.known, what)
-}
-
 // declare makes sure of a queue or exchange, once a channel, on a channel of
 // its own: a refused declaration closes the channel it was made on.
-func (p *publisher) declare(ctx context.Context, on *amqp.Channel, what string, f func(*amqp.Channel) error) error {
-	p.mu.Lock()
-	known := p.ch == on && p.known[what]
-	p.mu.Unlock()
+func (p *publisher) declare(ctx context.Context, on *confirmChannel, what string, f func(*amqp.Channel) error) error {
+	on.mu.Lock()
+	known := on.known[what]
+	on.mu.Unlock()
 	if known {
 		return nil
 	}
@@ -194,11 +223,7 @@ func (p *publisher) declare(ctx context.Context, on *amqp.Channel, what string, 
 	select {
 	case err := <-done:
 		if err == nil {
-			p.mu.Lock()
-			if p.ch == on {
-				p.known[what] = true
-			}
-			p.mu.Unlock()
+			on.know(what, true)
 		}
 		return err
 	case <-ctx.Done():

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/bus/bustest"
 	"github.com/hastack/hastack/internal/fault"
@@ -239,5 +241,44 @@ func BenchmarkRabbitCall(b *testing.B) {
 		if err := r.Call(b.Context(), bus.Target{Topic: tp}, "x", "arg", nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A queue that an operator deleted is made again by the next message to it.
+func TestRabbitCastSurvivesADeletedQueue(t *testing.T) {
+	url, to := rabbitURL(t), bus.Target{Topic: newTopic()}
+	b := dial(t, bus.Options{}, url)
+	if err := b.Cast(deadline(t, 10*time.Second), to, "first", nil); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDelete(to.Topic, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Cast(deadline(t, 10*time.Second), to, "second", nil); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 2)
+	if _, err := b.Serve(t.Context(), to.Topic, "", func(_ context.Context, m *bus.Message) (any, error) {
+		got <- m.Method
+		return nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case method := <-got:
+		if method != "second" {
+			t.Errorf("got %s", method)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the second message is lost")
 	}
 }
