@@ -113,6 +113,12 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(cfg.Parts, PartDHCP) {
+		if err := host.CheckDHCP(); err != nil {
+			host.Close()
+			return nil, err
+		}
+	}
 	a := &Agent{
 		cfg: cfg, bus: deps.Bus, clock: deps.Clock, log: deps.Log, host: host,
 		startedAt: deps.Clock.Now(), wake: make(chan struct{}, 1),

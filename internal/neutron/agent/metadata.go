@@ -45,8 +45,9 @@ type metadataProxy struct {
 	transport http.RoundTripper
 	slots     chan struct{}
 
-	mu        sync.Mutex // guards listening
+	mu        sync.Mutex // guards the maps
 	listening map[string]*metadataListener
+	foreign   map[string]uint64 // namespaces seen not to be ours
 }
 
 type metadataListener struct {
@@ -63,7 +64,7 @@ func newMetadataProxy(cfg Config, deps Deps, host *dataplane.Host) (*metadataPro
 	p := &metadataProxy{
 		host: host, bus: deps.Bus, log: deps.Log, base: base, secret: cfg.MetadataSecret,
 		transport: deps.Transport, slots: make(chan struct{}, metadataAtOnce),
-		listening: map[string]*metadataListener{},
+		listening: map[string]*metadataListener{}, foreign: map[string]uint64{},
 	}
 	if p.transport == nil {
 		p.transport = http.DefaultTransport
@@ -76,16 +77,28 @@ func newMetadataProxy(cfg Config, deps Deps, host *dataplane.Host) (*metadataPro
 func (p *metadataProxy) ensure(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wanted := map[string]bool{}
-	for _, ns := range p.host.Namespaces() {
-		wanted[ns.Name] = true
+	wanted, foreign := map[string]bool{}, map[string]uint64{}
+	defer func() { p.foreign = foreign }()
+	for _, ns := range p.host.NamespaceNames() {
 		id := dataplane.NamespaceID(ns.Name)
+		if id == 0 {
+			continue
+		}
+		if p.foreign[ns.Name] == id {
+			foreign[ns.Name] = id
+			continue
+		}
+		wanted[ns.Name] = true
 		if l := p.listening[ns.Name]; l != nil {
 			if l.namespace == id {
 				continue
 			}
 			l.close()
 			delete(p.listening, ns.Name)
+		}
+		if !p.host.Owned(ns.Name) {
+			foreign[ns.Name] = id
+			continue
 		}
 		l, err := p.listen(ctx, ns)
 		if err != nil {

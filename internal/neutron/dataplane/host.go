@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -70,7 +71,7 @@ func NewHost(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	nl, err := netlink.NewHandle()
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
@@ -98,17 +99,40 @@ func (h *Host) Tag() string { return h.tag }
 // Prepare makes what every network needs: bridged frames that pass the packet
 // filter, and the bridges of the mappings.
 func (h *Host) Prepare() error {
+	if _, err := os.Stat("/proc/sys/net/bridge"); err != nil {
+		// A module on most kernels; nobody asks for it by using a bridge.
+		if modprobe, err := findTool("modprobe"); err == nil {
+			_ = exec.Command(modprobe, "br_netfilter").Run()
+		}
+	}
 	for _, key := range []string{"bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"} {
 		if err := sysctl(key, "1"); err != nil {
 			return fmt.Errorf("this kernel cannot filter bridged traffic (br_netfilter): %w", err)
 		}
 	}
+	h.warnOfForeignPolicy()
 	for _, m := range h.cfg.BridgeMappings {
 		if err := h.ensureMapping(m); err != nil {
 			return fmt.Errorf("bridge %s of physical network %s: %w", m.Bridge, m.PhysicalNetwork, err)
 		}
 	}
 	return nil
+}
+
+// warnOfForeignPolicy tells the operator of a firewall that will drop what
+// servers send to each other: bridged packets visit everybody's forward chains.
+func (h *Host) warnOfForeignPolicy() {
+	out, err := exec.Command(h.nft, "list", "chain", "ip", "filter", "FORWARD").Output()
+	if err == nil && strings.Contains(string(out), "policy drop") {
+		h.log.Warn("a firewall of this machine drops forwarded packets, also those between servers",
+			"chain", "ip filter FORWARD", "remedy", "accept packets whose input or output device is a brq bridge or br-ex there")
+	}
+}
+
+// CheckDHCP tells whether DHCP servers can run here.
+func (h *Host) CheckDHCP() error {
+	_, err := findTool("dnsmasq")
+	return err
 }
 
 // ensureMapping makes the bridge of a physical network with the host's side,

@@ -82,22 +82,9 @@ func (h *Host) inventoryLinks(inv *Inventory, links map[string]netlink.Link) {
 
 // ownedNamespaces lists our namespaces by name.
 func (h *Host) ownedNamespaces() []NamespaceThing {
-	var out []NamespaceThing
-	for _, prefix := range []string{prefixDHCPNS, prefixRouterNS} {
-		for _, name := range namespacesWith(prefix) {
-			ns, err := h.openOwned(name)
-			if err != nil || ns == nil {
-				continue
-			}
-			ns.close()
-			kind := "dhcp"
-			if prefix == prefixRouterNS {
-				kind = "router"
-			}
-			out = append(out, NamespaceThing{Name: name, Kind: kind, Owner: strings.TrimPrefix(name, prefix)})
-		}
-	}
-	return out
+	all := h.NamespaceNames()
+	slices.SortFunc(all, func(a, b NamespaceThing) int { return strings.Compare(a.Name, b.Name) })
+	return slices.DeleteFunc(all, func(n NamespaceThing) bool { return !h.Owned(n.Name) })
 }
 
 // daemons finds running dnsmasq processes by the pid files they name, wherever

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -103,6 +104,28 @@ func WatchLinks(done <-chan struct{}, wake func()) error {
 
 // Namespaces lists our namespaces with their kind and owner.
 func (h *Host) Namespaces() []NamespaceThing { return h.ownedNamespaces() }
+
+// NamespaceNames lists what is named like our namespaces, without looking
+// whose they are, which costs more; see Owned.
+func (h *Host) NamespaceNames() []NamespaceThing {
+	var out []NamespaceThing
+	for prefix, kind := range map[string]string{prefixDHCPNS: "dhcp", prefixRouterNS: "router"} {
+		for _, name := range namespacesWith(prefix) {
+			out = append(out, NamespaceThing{Name: name, Kind: kind, Owner: strings.TrimPrefix(name, prefix)})
+		}
+	}
+	return out
+}
+
+// Owned tells whether a namespace is ours.
+func (h *Host) Owned(name string) bool {
+	ns, err := h.openOwned(name)
+	if err != nil || ns == nil {
+		return false
+	}
+	ns.close()
+	return true
+}
 
 // DHCPHealthy tells cheaply whether a network's DHCP server still stands:
 // namespace, device and process. What it misses, a full reconcile finds.

@@ -50,7 +50,7 @@ func openNamespace(name string) (*namespace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open namespace %s: %w", name, err)
 	}
-	h, err := netlink.NewHandleAt(fd)
+	h, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
 	if err != nil {
 		_ = fd.Close()
 		return nil, fmt.Errorf("netlink in namespace %s: %w", name, err)
