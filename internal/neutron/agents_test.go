@@ -88,12 +88,24 @@ func TestHostsLearnOfEachOthersPorts(t *testing.T) {
 		t.Errorf("members of the default group: %v, want %v", members, want)
 	}
 
+	pairs := []neutron.AddressPair{{IP: "10.0.0.200"}}
+	if _, err := c.Service.UpdatePort(t.Context(), admin, p1.ID, neutron.PortPatch{AllowedAddressPairs: &pairs}); err != nil {
+		t.Fatal(err)
+	}
+	st = c.Sync("host1", &rpc.Changed{Ports: []string{p1.ID}})
+	if len(st.SecurityGroups) != 1 || !slices.Contains(st.SecurityGroups[0].Members, "10.0.0.200") {
+		t.Errorf("an address that a member may use besides its own is missing: %+v", st.SecurityGroups)
+	}
+	if _, err := c.Service.UpdatePort(t.Context(), admin, p1.ID, neutron.PortPatch{AllowedAddressPairs: &[]neutron.AddressPair{}}); err != nil {
+		t.Fatal(err)
+	}
+
 	// A port that goes takes its peer entry and its membership with it.
 	changes := listen(t, c)
 	if err := c.Service.DeletePort(t.Context(), admin, p2.ID, nil); err != nil {
 		t.Fatal(err)
 	}
-	ch := changes.next(t)
+	ch := changes.next(t, p2.ID)
 	st = c.Sync("host1", &ch)
 	if len(st.Peers) != 1 || slices.ContainsFunc(st.Peers[0].Peers, func(p rpc.Peer) bool { return p.PortID == p2.ID }) {
 		t.Errorf("peers after the delete: %+v", st.Peers)
@@ -252,14 +264,14 @@ func listen(t testing.TB, c *neutrontest.Cloud) *changes {
 	return l
 }
 
-// next waits for a notification that names a port.
-func (l *changes) next(t testing.TB) rpc.Changed {
+// next waits for a notification that names the port.
+func (l *changes) next(t testing.TB, port string) rpc.Changed {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for time.Now().Before(deadline) {
 		l.mu.Lock()
 		for _, ch := range l.list {
-			if len(ch.Ports) > 0 {
+			if slices.Contains(ch.Ports, port) {
 				l.mu.Unlock()
 				return ch
 			}

@@ -186,21 +186,19 @@ func (h *hostSync) buildDHCP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	own, err := h.s.dhcpPortsOn(ctx, h.args.Host, nets)
+	if err != nil {
+		return err
+	}
 	byNet := map[string]*rpc.DHCPNetworkState{}
 	for _, id := range nets {
 		byNet[id] = &rpc.DHCPNetworkState{NetworkID: id}
 	}
+	for _, p := range own {
+		byNet[p.NetworkID].Port = h.portState(p)
+	}
 	for _, p := range ports {
 		st := byNet[p.NetworkID]
-		if p.DeviceOwner == ownerDHCP {
-			if p.Host == h.args.Host {
-				st.Port = h.portState(p)
-			}
-			continue
-		}
-		if p.DeviceOwner == ownerGateway || p.DeviceOwner == ownerFloatingIP {
-			continue
-		}
 		host := rpc.DHCPHost{PortID: p.ID, MAC: p.MAC, Hostname: p.DNSName, FixedIPs: h.fixedIPs(p)}
 		for _, o := range p.ExtraDHCPOpts {
 			if o.Value != nil {

@@ -144,27 +144,49 @@ func (s *Service) groupMembers(ctx context.Context, groups map[string]bool) (map
 	if len(groups) == 0 {
 		return out, nil
 	}
-	ports := []*Port{}
-	err := s.db.NewSelect().Model(&ports).Column("id", "fixed_ips", "allowed_address_pairs", "security_groups").
-		Where("id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.In(slices.Collect(maps.Keys(groups)))).
-		Order("id").Scan(ctx)
+	groupIDs := bun.In(slices.Sorted(maps.Keys(groups)))
+	// Addresses come from the table of claims, row by row: a group may have
+	// thousands, and this is read at each change of one.
+	rows, err := s.db.QueryContext(ctx, `SELECT g.security_group_id, a.ip_address FROM port_security_groups g
+		JOIN ip_allocations a ON a.port_id = g.port_id WHERE g.security_group_id IN (?) ORDER BY a.port_id`, groupIDs)
 	if err != nil {
 		return nil, fmt.Errorf("read members of security groups: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var group, ip string
+		if err := rows.Scan(&group, &ip); err != nil {
+			return nil, err
+		}
+		out[group] = append(out[group], ip)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return out, s.addMemberPairs(ctx, groups, out)
+}
+
+// addMemberPairs adds the addresses that members may use besides their own.
+func (s *Service) addMemberPairs(ctx context.Context, groups map[string]bool, out map[string][]string) error {
+	ports := []*Port{}
+	err := s.db.NewSelect().Model(&ports).Column("id", "allowed_address_pairs", "security_groups").
+		Where("allowed_address_pairs NOT IN ('[]', 'null', '')").
+		Where("id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.In(slices.Sorted(maps.Keys(groups)))).
+		Order("id").Scan(ctx)
+	if err != nil {
+		return fmt.Errorf("read address pairs of security groups: %w", err)
 	}
 	for _, p := range ports {
 		for _, g := range p.SecurityGroups {
 			if !groups[g] {
 				continue
 			}
-			for _, f := range p.FixedIPs {
-				out[g] = append(out[g], f.IP)
-			}
 			for _, a := range p.AllowedAddressPairs {
 				out[g] = append(out[g], a.IP)
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // tunnels are the tunnel addresses of the hosts.
@@ -190,9 +212,22 @@ func (s *Service) portsOfRouters(ctx context.Context, routerIDs []string) ([]*Po
 	return ports, err
 }
 
+// portsOnNetworks reads of every port of the networks what a DHCP server needs,
+// which leaves out most of a row: a large network is read at each change.
 func (s *Service) portsOnNetworks(ctx context.Context, networkIDs []string) ([]*Port, error) {
 	ports := []*Port{}
-	err := s.db.NewSelect().Model(&ports).Where("network_id IN (?)", bun.In(networkIDs)).Order("id").Scan(ctx)
+	err := s.db.NewSelect().Model(&ports).
+		Column("id", "network_id", "mac_address", "dns_name", "device_owner", "binding_host", "fixed_ips", "extra_dhcp_opts").
+		Where("network_id IN (?)", bun.In(networkIDs)).
+		Where("device_owner NOT IN (?)", bun.In([]string{ownerDHCP, ownerGateway, ownerFloatingIP})).Order("id").Scan(ctx)
+	return ports, err
+}
+
+// dhcpPortsOn are the ports of a host's DHCP servers for networks.
+func (s *Service) dhcpPortsOn(ctx context.Context, host string, networkIDs []string) ([]*Port, error) {
+	ports := []*Port{}
+	err := s.db.NewSelect().Model(&ports).Where("binding_host = ? AND device_owner = ?", host, ownerDHCP).
+		Where("network_id IN (?)", bun.In(networkIDs)).Scan(ctx)
 	return ports, err
 }
 
