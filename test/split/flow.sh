@@ -25,6 +25,8 @@ openstack server stop one
 for _ in $(seq 50); do [ "$(value server show one -c status)" = SHUTOFF ] && break; sleep 0.2; done
 [ "$(value server show one -c status)" = SHUTOFF ] || fail "server one does not stop"
 openstack server start one
+for _ in $(seq 50); do [ "$(value server show one -c status -c OS-EXT-STS:task_state | tr '\n' ' ')" = "None ACTIVE " ] && break; sleep 0.2; done
+[ "$(value server show one -c status)" = ACTIVE ] || fail "server one does not start"
 openstack server image create --name flow-snap --wait one >/dev/null
 [ "$(value image show flow-snap -c status)" = active ] || fail "the snapshot is not active"
 [ "$(value server list -c Name | wc -l)" = 1 ] || fail "the list is not right"
