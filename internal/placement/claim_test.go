@@ -3,6 +3,8 @@ package placement_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	neturl "net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -225,4 +227,25 @@ func TestReplacingAnAllocationChecksTheWholeAmount(t *testing.T) {
 		gen = &h.Consumer.Generation
 	}
 	c.CheckSums()
+}
+
+func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
+	if !dbtest.MySQL() {
+		t.Skip("HASTACK_TEST_MYSQL names no server: a file cannot be away")
+	}
+	url := dbtest.URL(t)
+	u, err := neturl.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := newWire(t, u.Host)
+	u.Host = wire.addr
+	c := placementtest.On(t, dbtest.Open(t, db.Config{URL: u.String()}, placement.Migrations))
+	host := c.Host("h", 4, 4096, 100)
+	wire.cut()
+	if r := c.Do("GET", "/resource_providers/"+host, nil); r.Status != http.StatusServiceUnavailable {
+		t.Errorf("without the database = %d %s", r.Status, r.Body)
+	}
+	wire.mend()
+	c.Must(http.StatusOK, "GET", "/resource_providers/"+host, nil)
 }

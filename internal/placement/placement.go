@@ -27,6 +27,7 @@ import (
 
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/db"
+	"github.com/hastack/hastack/internal/fault"
 )
 
 // Migrations are the service's tables.
@@ -85,10 +86,18 @@ func (s *Service) Run(ctx context.Context) error {
 
 // write runs fn in a transaction that holds the revision row.
 func (s *Service) write(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return away(s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := bumpRevision(ctx, tx); err != nil {
 			return err
 		}
 		return fn(ctx, tx)
-	})
+	}))
+}
+
+// away tells clients of a database that cannot be reached to come again.
+func away(err error) error {
+	if err != nil && fault.As(err) == nil && db.IsUnavailable(err) {
+		return fault.Wrap(fault.Unavailable, err, "the database of placement cannot be reached")
+	}
+	return err
 }

@@ -35,7 +35,7 @@ func newSnapshot() *snapshot {
 // it; the providers in it may be kept.
 func (s *Service) read(ctx context.Context, fn func(v *snapshot) error) error {
 	if err := s.refresh(ctx); err != nil {
-		return err
+		return away(err)
 	}
 	s.snap.mu.RLock()
 	defer s.snap.mu.RUnlock()
