@@ -16,7 +16,7 @@ const (
 	eventAttempts = 12
 	eventLease    = 20 * time.Second
 	eventLook     = 10 * time.Second
-	eventRetry    = 300 * time.Millisecond // after a failure, then twice as late each time
+	eventRetry    = 50 * time.Millisecond // at least, between two tries
 )
 
 // eventsFor is what Nova must learn when a server's port changes its status.
@@ -50,19 +50,19 @@ func (s *Service) novaLoop(ctx context.Context) {
 	if s.clients == nil {
 		return
 	}
-	wait := eventLook
+	behind := false // some event was postponed
 	for {
 		n, err := s.sendNovaEvents(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
+		if err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "nova was not told of its ports", "error", err)
-			if wait *= 2; wait > eventLook {
-				wait = eventRetry
-			}
-		case n == eventBatch:
+			behind = true
+		}
+		if err == nil && n == eventBatch {
 			continue
-		default:
-			wait = eventLook
+		}
+		wait := eventLook
+		if behind {
+			wait, behind = s.untilNextEvent(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -71,6 +71,19 @@ func (s *Service) novaLoop(ctx context.Context) {
 		case <-s.clock.After(wait):
 		}
 	}
+}
+
+// untilNextEvent is how long to wait for the earliest event that is left, and
+// whether any is.
+func (s *Service) untilNextEvent(ctx context.Context) (time.Duration, bool) {
+	due, err := s.earliestEvent(ctx)
+	if err != nil {
+		return eventRetry, true
+	}
+	if due.IsZero() {
+		return eventLook, false
+	}
+	return min(max(due.Sub(s.clock.Now()), eventRetry), eventLook), true
 }
 
 // sendNovaEvents sends one batch and returns how many events it held.

@@ -38,6 +38,16 @@ func (s *Service) claimEvents(ctx context.Context, limit int) ([]novaEvent, erro
 	return due, err
 }
 
+// earliestEvent is when the next event is due, zero if there is none.
+func (s *Service) earliestEvent(ctx context.Context) (time.Time, error) {
+	events := []novaEvent{}
+	err := s.db.NewSelect().Model(&events).Order("due_at").Limit(1).Scan(ctx)
+	if err != nil || len(events) == 0 {
+		return time.Time{}, err
+	}
+	return events[0].DueAt, nil
+}
+
 func (s *Service) dropEvents(ctx context.Context, events []novaEvent) error {
 	_, err := exec(ctx, s.db, "DELETE FROM nova_events WHERE id IN (?)", bun.In(eventIDs(events)))
 	return err
@@ -87,6 +97,20 @@ func (s *Service) noteReaddressed(ctx context.Context, tx bun.Tx, ch *change) er
 	}
 	if len(events) == 0 {
 		return nil
+	}
+	ch.novaEvents = true
+	return insert(ctx, tx, &events)
+}
+
+// noteDeleted leaves a note for Nova that a port of a server is gone: the
+// server still has the device.
+func (s *Service) noteDeleted(ctx context.Context, tx bun.Tx, p *Port, ch *change) error {
+	events := s.eventsFor(p, statusActive)
+	if len(events) == 0 {
+		return nil
+	}
+	for i := range events {
+		events[i].Name = "network-vif-deleted"
 	}
 	ch.novaEvents = true
 	return insert(ctx, tx, &events)

@@ -207,6 +207,9 @@ func (s *Service) DeletePort(ctx context.Context, c Caller, id string, revision 
 		if err := s.freeFloatingIPsOf(ctx, tx, p, ch); err != nil {
 			return err
 		}
+		if err := s.noteDeleted(ctx, tx, p, ch); err != nil {
+			return err
+		}
 		// What named the port is gone with it, so its network and groups are told.
 		ch.ports, ch.networks = append(ch.ports, id), append(ch.networks, p.NetworkID)
 		ch.groups = append(ch.groups, p.SecurityGroups...)
