@@ -92,7 +92,9 @@ func (c *Conductor) Finish(ctx context.Context, in rpc.FinishArgs) error {
 
 // UpdateNetworks implements rpc.Conductor.
 func (c *Conductor) UpdateNetworks(ctx context.Context, in rpc.UpdateNetworksArgs) error {
-	_, err := updateServer(ctx, c.nova.db, in.ServerID, c.nova.clock.Now(), map[string]any{"info_cache": asJSON(in.Networks)}, "host = ?", in.Host)
+	set := map[string]any{}
+	setNetworks(set, in.Networks)
+	_, err := updateServer(ctx, c.nova.db, in.ServerID, c.nova.clock.Now(), set, "host = ?", in.Host)
 	return err
 }
 

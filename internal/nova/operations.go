@@ -69,7 +69,7 @@ func (s *Service) initOperations() error {
 	}
 	var err error
 	s.ops, err = operation.New(operation.Config{
-		DB: s.db, Clock: s.clock, Log: s.log, Kinds: kinds, Host: owner, Workers: 64,
+		DB: s.db, Clock: s.clock, Log: s.log, Kinds: kinds, Host: owner, Workers: 16,
 		Context: func(ctx context.Context, op *operation.Op) context.Context {
 			return telemetry.WithRequestID(ctx, op.RequestID)
 		},

@@ -118,7 +118,7 @@ func (s *Service) applyFinish(ctx context.Context, tx bun.Tx, srv *Server, op *o
 		out.Deleted = in.Result.Deleted
 		set := map[string]any{"outcome": asJSON(out)}
 		if in.Result.Deleted {
-			set["info_cache"] = "[]"
+			setNetworks(set, nil)
 		}
 		if _, err := updateServer(ctx, tx, srv.ID, now, set, "op_id = ?", in.OpID); err != nil {
 			return err

@@ -44,9 +44,12 @@ type Server struct {
 	Tags           []string // sorted; server_tags is their index
 	SecurityGroups []string // names as the user gave them
 	InfoCache      []rpc.VIF
-	Spec           BootSpec
-	Fault          *Fault
-	UserData       string `bun:",nullzero"` // base64, as given
+	// Addresses is InfoCache as the API shows it, prepared when it changes:
+	// lists read this column and not the other.
+	Addresses Addresses
+	Spec      BootSpec
+	Fault     *Fault
+	UserData  string `bun:",nullzero"` // base64, as given
 
 	// OpID is the operation in flight. Every change by an operation compares
 	// it, so that one that lost its turn changes nothing.

@@ -161,7 +161,7 @@ func (s *Service) finishedColumns(srv *Server, op *operation.Op, in *rpc.FinishA
 		set["vm_state"] = after
 	}
 	if in.Result.Networks != nil {
-		set["info_cache"] = asJSON(in.Result.Networks)
+		setNetworks(set, in.Result.Networks)
 	}
 	switch op.Kind {
 	case kindBoot, kindPrefix + ActionRebuild:

@@ -54,9 +54,9 @@ func hostTaken(ctx context.Context, tx bun.Tx, srv *Server, host string) (bool, 
 // leaveHost takes the server off a host that failed; false if the operation
 // lost its turn.
 func (s *Service) leaveHost(ctx context.Context, opID string, srv *Server) (bool, error) {
-	ok, err := updateServer(ctx, s.db, srv.ID, s.clock.Now(), map[string]any{
-		"host": nil, "node": nil, "az": nil, "outcome": nil, "info_cache": "[]", "task_state": TaskScheduling},
-		"op_id = ?", opID)
+	set := map[string]any{"host": nil, "node": nil, "az": nil, "outcome": nil, "task_state": TaskScheduling}
+	setNetworks(set, nil)
+	ok, err := updateServer(ctx, s.db, srv.ID, s.clock.Now(), set, "op_id = ?", opID)
 	if ok {
 		srv.Host = ""
 	}
@@ -70,7 +70,8 @@ func (s *Service) bootError(ctx context.Context, op *operation.Op, srv *Server, 
 	now := s.clock.Now()
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		set := map[string]any{"vm_state": Errored, "task_state": nil, "fault": asJSON(f), "outcome": nil,
-			"host": nil, "node": nil, "info_cache": "[]", "power_state": rpc.PowerNoState}
+			"host": nil, "node": nil, "power_state": rpc.PowerNoState}
+		setNetworks(set, nil)
 		ok, err := updateServer(ctx, tx, srv.ID, now, set, "op_id = ?", op.ID)
 		if err != nil || !ok {
 			return err

@@ -136,7 +136,7 @@ func (s *Service) makeRows(id *authtoken.Identity, in *ServerRequest, nb *newBoo
 			ImageID: img.ID, FlavorID: f.ID, ConfigDrive: in.ConfigDrive, DiskConfig: in.DiskConfig,
 			AccessIPv4: in.AccessIPv4, AccessIPv6: in.AccessIPv6, RootDevice: "/dev/vda",
 			Flavor: f.snapshot(), Metadata: in.Metadata, Tags: in.Tags, SecurityGroups: in.SecurityGroups,
-			UserData: in.UserData, CreatedAt: now, UpdatedAt: now, ActionID: ids.UUID(),
+			UserData: in.UserData, Addresses: "{}", CreatedAt: now, UpdatedAt: now, ActionID: ids.UUID(),
 			Spec: BootSpec{Image: img.snapshot(), Networks: in.Networks, NoNetworks: in.NoNetworks, Files: in.Files,
 				Zone: in.Zone, ForceHost: in.ForceHost, ForceNode: in.ForceNode, Hints: in.Hints, RequestID: in.RequestID},
 		}

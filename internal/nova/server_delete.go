@@ -109,9 +109,10 @@ func (s *Service) recordDeleted(ctx context.Context, tx bun.Tx, op *operation.Op
 	now := s.clock.Now()
 	e := newEvent(srv.ActionID, eventOf(kindDelete), srv.Host, op.CreatedAt)
 	e.Result, e.FinishTime = "Success", now
-	err = endTask(ctx, tx, srv, taskEnd{opID: op.ID, at: now, event: e, set: map[string]any{
-		"vm_state": Deleted, "power_state": rpc.PowerNoState, "deleted_at": now, "terminated_at": now,
-		"cleanup": down, "info_cache": "[]", "user_data": nil, "tags": "[]"}})
+	set := map[string]any{"vm_state": Deleted, "power_state": rpc.PowerNoState, "deleted_at": now, "terminated_at": now,
+		"cleanup": down, "user_data": nil, "tags": "[]"}
+	setNetworks(set, nil)
+	err = endTask(ctx, tx, srv, taskEnd{opID: op.ID, at: now, event: e, set: set})
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ var (
 	detailColumns = []string{"id", "project_id", "user_id", "name", "hostname", "description", "reservation_id", "launch_index",
 		"vm_state", "task_state", "power_state", "progress", "host", "node", "az", "image_id", "flavor_id", "group_id", "key_name",
 		"access_ip_v4", "access_ip_v6", "config_drive", "disk_config", "root_device", "locked_by", "locked_reason", "flavor",
-		"metadata", "tags", "security_groups", "info_cache", "fault", "created_at", "updated_at", "launched_at", "terminated_at", "deleted_at"}
+		"metadata", "tags", "security_groups", "addresses", "fault", "created_at", "updated_at", "launched_at", "terminated_at", "deleted_at"}
 )
 
 // scanBatch is how many rows are looked at at once when a filter works in Go.
@@ -70,11 +70,11 @@ func (s *Service) serverPage(ctx context.Context, f *ServerFilter, marker string
 	cols := detailColumns
 	if f.Brief {
 		cols = briefColumns
-		if f.IP != "" || f.IPv6 != "" {
-			cols = append(slices.Clone(cols), "info_cache")
-		}
 	} else if f.UserData {
 		cols = append(slices.Clone(cols), "user_data")
+	}
+	if f.IP != "" || f.IPv6 != "" {
+		cols = append(slices.Clone(cols), "info_cache")
 	}
 	var list []Server
 	q := s.db.NewSelect().Model(&list).Column(cols...)
@@ -137,7 +137,7 @@ func (f *ServerFilter) where(q *bun.SelectQuery) (*bun.SelectQuery, error) {
 		q = q.Where("id IN (?)", bun.In(append(f.IDs, "")))
 	}
 	if f.Name != "" && plainText(f.Name) {
-		q = q.Where("name LIKE ?", "%"+f.Name+"%")
+		q = q.Where("LOWER(name) LIKE ?", "%"+strings.ToLower(f.Name)+"%") // no collation is taken for granted
 	}
 	for col, v := range f.Equal {
 		switch {

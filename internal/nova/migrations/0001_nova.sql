@@ -75,6 +75,7 @@ CREATE TABLE servers (
     tags               TEXT         NOT NULL,
     security_groups    TEXT         NOT NULL,
     info_cache         TEXT         NOT NULL,
+    addresses          TEXT         NOT NULL,
     spec               TEXT         NOT NULL,
     fault              TEXT         NULL,
     user_data          TEXT         NULL,

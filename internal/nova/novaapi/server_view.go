@@ -77,7 +77,7 @@ func (w *serverView) detail(k string, s *nova.Server) {
 	w.flavor(s)
 	w.time("created", s.CreatedAt, isoZ)
 	w.time("updated", s.UpdatedAt, isoZ)
-	w.addresses("addresses", s)
+	w.addresses(s)
 	w.str("accessIPv4", s.AccessIPv4)
 	w.str("accessIPv6", s.AccessIPv6)
 	w.links("/servers/" + s.ID)
@@ -138,44 +138,14 @@ func (w *serverView) flavor(s *nova.Server) {
 	w.end()
 }
 
-// addresses groups the addresses by the name of their network.
-func (w *serverView) addresses(k string, s *nova.Server) {
-	w.obj(k)
-	done := map[string]bool{}
-	for i, vif := range s.InfoCache {
-		if done[vif.NetworkName] {
-			continue
-		}
-		done[vif.NetworkName] = true
-		w.comma()
-		w.b = appendString(w.b, vif.NetworkName)
-		w.b = append(w.b, ':')
-		w.open('[')
-		for _, same := range s.InfoCache[i:] {
-			if same.NetworkName != vif.NetworkName {
-				continue
-			}
-			for _, sub := range same.Subnets {
-				for _, a := range sub.Addrs {
-					w.address(a.IP, sub.Version, same.MAC, "fixed")
-					for _, f := range a.Floating {
-						w.address(f, 4, same.MAC, "floating")
-					}
-				}
-			}
-		}
-		w.endArr()
+// addresses are stored as they are shown.
+func (w *serverView) addresses(s *nova.Server) {
+	w.key("addresses")
+	if s.Addresses == "" {
+		w.b = append(w.b, "{}"...)
+		return
 	}
-	w.end()
-}
-
-func (w *serverView) address(ip string, version int, mac, kind string) {
-	w.obj("")
-	w.num("version", version)
-	w.str("addr", ip)
-	w.str("OS-EXT-IPS:type", kind)
-	w.str("OS-EXT-IPS-MAC:mac_addr", mac)
-	w.end()
+	w.b = append(w.b, s.Addresses...)
 }
 
 func (w *serverView) securityGroups(s *nova.Server) {
