@@ -90,8 +90,9 @@ type pending struct {
 	links   bool
 }
 
-// New opens the machine. It fails with dataplane.ErrNotRoot when the process
-// may not configure networks.
+// New opens the machine and makes what every network needs. It fails with
+// dataplane.ErrNotRoot when the process may not configure networks, and with a
+// sentence when the machine lacks something or is in the way.
 func New(cfg Config, deps Deps) (*Agent, error) {
 	if len(cfg.Parts) == 0 {
 		cfg.Parts = AllParts()
@@ -113,11 +114,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(cfg.Parts, PartDHCP) {
-		if err := host.CheckDHCP(); err != nil {
-			host.Close()
-			return nil, err
-		}
+	if err := prepare(host, cfg); err != nil {
+		host.Close()
+		return nil, err
 	}
 	a := &Agent{
 		cfg: cfg, bus: deps.Bus, clock: deps.Clock, log: deps.Log, host: host,
@@ -133,6 +132,19 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		}
 	}
 	return a, nil
+}
+
+// prepare finds out what cannot work before anything is started.
+func prepare(host *dataplane.Host, cfg Config) error {
+	if slices.Contains(cfg.Parts, PartDHCP) {
+		if err := host.CheckDHCP(); err != nil {
+			return err
+		}
+	}
+	if err := host.Prepare(); err != nil {
+		return fmt.Errorf("prepare the host's network: %w", err)
+	}
+	return nil
 }
 
 func (a *Agent) runs(part string) bool { return slices.Contains(a.cfg.Parts, part) }
@@ -155,9 +167,6 @@ func (a *Agent) Close() error {
 // Run works until ctx ends. The machine stays as it is then: traffic does not
 // need the agent.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.host.Prepare(); err != nil {
-		return fmt.Errorf("prepare the host's network: %w", err)
-	}
 	mux := bus.NewMux()
 	bus.On(mux, rpc.MethodChanged, a.changed)
 	stop, err := a.bus.Serve(ctx, rpc.AgentTopic, a.cfg.Host, mux.Handle)

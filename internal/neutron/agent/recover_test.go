@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,6 +122,36 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 		t.Errorf("port is %s", c.portStatus(portA))
 	}
 	g.ExpectPing("172.24.4.1")
+}
+
+func TestTwoCloudsOnOneMachineAreRefused(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	open := func(dir, cidr string) error {
+		h, err := dataplane.NewHost(dataplane.Config{StateDir: dir, BridgeMappings: []dataplane.BridgeMapping{{
+			PhysicalNetwork: "public", Bridge: "br-ex", HostAddress: netip.MustParsePrefix(cidr),
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		return h.Prepare()
+	}
+	dt.Must(t, "", "ip", "link", "add", "lan", "type", "bridge")
+	dt.Must(t, "", "ip", "addr", "add", "172.24.0.5/16", "dev", "lan")
+	if err := open("/state/one", "172.24.4.1/24"); err == nil || !strings.Contains(err.Error(), "172.24.0.5/16") {
+		t.Errorf("a prefix that is taken: %v", err)
+	}
+	if err := open("/state/one", "172.25.4.1/24"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open("/state/one", "172.25.4.1/24"); err != nil {
+		t.Errorf("the same cloud again: %v", err)
+	}
+	if err := open("/state/two", "172.26.4.1/24"); err == nil || !strings.Contains(err.Error(), "another state directory") {
+		t.Errorf("another cloud: %v", err)
+	}
 }
 
 func TestBridgeKeepsItsMACWhenPortsComeAndGo(t *testing.T) {

@@ -147,12 +147,18 @@ func (h *Host) ensureMapping(m BridgeMapping) error {
 	}
 	own := owner{tag: h.tag, kind: ownerExternal, id: m.PhysicalNetwork}
 	if isNotFound(err) {
+		if err := h.checkFree(m.HostAddress); err != nil {
+			return err
+		}
 		if link, err = h.addBridge(m.Bridge, own); err != nil {
 			return err
 		}
 	}
+	if o, ok := parseOwner(link.Attrs().Alias); ok && o.tag != h.tag {
+		return fmt.Errorf("it belongs to a cloud with another state directory: reset that one, or give this one another bridge and prefix")
+	}
 	if err := h.adopt(link, own); err != nil {
-		return nil //nolint:nilerr // somebody else's bridge: used, never changed
+		return nil //nolint:nilerr // an administrator's bridge: used, never changed
 	}
 	addr := &netlink.Addr{IPNet: ipNet(m.HostAddress)}
 	if err := h.nl.AddrReplace(link, addr); err != nil {
@@ -167,6 +173,22 @@ func (h *Host) ensureMapping(m BridgeMapping) error {
 	}
 	if err := h.nl.RouteReplace(route); err != nil {
 		return fmt.Errorf("unreachable route %s: %w", m.HostAddress.Masked(), err)
+	}
+	return nil
+}
+
+// checkFree refuses a prefix that some device of the host already is in.
+func (h *Host) checkFree(p netip.Prefix) error {
+	addrs, err := h.nl.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		ip, ok := netip.AddrFromSlice(a.IP)
+		bits, _ := a.Mask.Size()
+		if ok && netip.PrefixFrom(ip.Unmap(), bits).Overlaps(p) {
+			return fmt.Errorf("the host already has %s in %s: choose another prefix for the external network", a.IPNet, p.Masked())
+		}
 	}
 	return nil
 }
