@@ -124,6 +124,19 @@ func TestWhatIsTakenAwayByHandComesBack(t *testing.T) {
 	g.ExpectPing("172.24.4.1")
 }
 
+func TestLostNotificationIsMadeGoodByTheHeartbeat(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	c, _, _, _ := rig(t)
+	c.mu.Lock()
+	c.state.Revision++ // and nobody is told
+	c.state.Routers = slices.Clone(c.state.Routers)
+	c.state.Routers[0].FloatingIPs = nil
+	c.mu.Unlock()
+	dt.Eventually(t, "floating ip is gone", 5*time.Second, func() bool { return !pings("172.24.4.50") })
+}
+
 func TestTwoCloudsOnOneMachineAreRefused(t *testing.T) {
 	if !dt.Isolate(t) {
 		return

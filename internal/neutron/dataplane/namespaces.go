@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -84,22 +85,44 @@ func NamespaceID(name string) uint64 {
 	return st.Ino
 }
 
-// WatchLinks calls wake whenever a device of the host changes, until done is
-// closed. It returns once it listens, so no change after that is missed.
+// WatchLinks calls wake whenever a port device of the host changes, until done
+// is closed. It returns once it listens, so no change after that is missed; a
+// listener that the kernel overran begins anew and wakes once for what it may
+// have missed.
 func WatchLinks(done <-chan struct{}, wake func()) error {
-	ch := make(chan netlink.LinkUpdate, 64)
-	opts := netlink.LinkSubscribeOptions{ErrorCallback: func(error) { wake() }}
-	if err := netlink.LinkSubscribeWithOptions(ch, done, opts); err != nil {
-		return fmt.Errorf("watch devices: %w", err)
+	ch, err := subscribeLinks(done)
+	if err != nil {
+		return err
 	}
 	go func() {
-		for u := range ch {
-			if isPortDevice(u.Attrs().Name) {
-				wake()
+		for {
+			for u := range ch {
+				if isPortDevice(u.Attrs().Name) {
+					wake()
+				}
 			}
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			if again, err := subscribeLinks(done); err == nil {
+				ch = again
+			}
+			wake()
 		}
 	}()
 	return nil
+}
+
+func subscribeLinks(done <-chan struct{}) (chan netlink.LinkUpdate, error) {
+	ch := make(chan netlink.LinkUpdate, 64)
+	// An error ends the subscription and closes ch.
+	opts := netlink.LinkSubscribeOptions{ErrorCallback: func(error) {}}
+	if err := netlink.LinkSubscribeWithOptions(ch, done, opts); err != nil {
+		return nil, fmt.Errorf("watch devices: %w", err)
+	}
+	return ch, nil
 }
 
 // Namespaces lists our namespaces with their kind and owner.
