@@ -9,7 +9,6 @@ import (
 
 	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/failpoint"
-	"github.com/hastack/hastack/internal/ids"
 )
 
 // A FloatingIP is an external address that stands for a fixed address of a
@@ -59,7 +58,7 @@ func (s *Service) CreateFloatingIP(ctx context.Context, c Caller, spec *Floating
 	err := s.mutate(ctx, func(ctx context.Context, tx bun.Tx, ch *change) error {
 		f := spec.FloatingIP
 		now := s.clock.Now()
-		f.ID, f.RevisionNumber, f.CreatedAt, f.UpdatedAt, f.Status = ids.UUID(), 1, now, now, statusDown
+		f.ID, f.RevisionNumber, f.CreatedAt, f.UpdatedAt, f.Status = newID(f.ID), 1, now, now, statusDown
 		f.Tags = sortedSet(f.Tags)
 		if err := s.reserve(ctx, tx, f.ProjectID, quotaFloatingIP, 1); err != nil {
 			return err

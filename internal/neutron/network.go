@@ -7,7 +7,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/hastack/hastack/internal/fault"
-	"github.com/hastack/hastack/internal/ids"
 	"github.com/hastack/hastack/internal/neutron/rpc"
 )
 
@@ -58,7 +57,7 @@ type NetworkPatch struct {
 func (s *Service) CreateNetworks(ctx context.Context, c Caller, nets []*Network) error {
 	now := s.clock.Now()
 	for _, n := range nets {
-		n.ID, n.Status, n.RevisionNumber, n.CreatedAt, n.UpdatedAt = ids.UUID(), "ACTIVE", 1, now, now
+		n.ID, n.Status, n.RevisionNumber, n.CreatedAt, n.UpdatedAt = newID(n.ID), "ACTIVE", 1, now, now
 		n.SubnetIDs, n.Tags = Lines{}, sortedSet(n.Tags)
 		if err := s.checkNetwork(n); err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/fault"
-	"github.com/hastack/hastack/internal/ids"
 )
 
 // CreatePorts adds ports with their addresses, all or none.
@@ -91,7 +90,7 @@ func (s *Service) portNetwork(ctx context.Context, tx bun.Tx, c Caller, spec *Po
 func (s *Service) addPort(ctx context.Context, tx bun.Tx, c Caller, spec *PortSpec, net *Network, subnets []*Subnet) (*Port, error) {
 	p := spec.Port // a copy: the transaction may run again
 	now := s.clock.Now()
-	p.ID, p.RevisionNumber, p.CreatedAt, p.UpdatedAt = ids.UUID(), 1, now, now
+	p.ID, p.RevisionNumber, p.CreatedAt, p.UpdatedAt = newID(spec.ID), 1, now, now
 	p.Tags, p.SecurityGroups = sortedSet(p.Tags), Lines{}
 	p.AllowedAddressPairs, p.ExtraDHCPOpts = slices.Clone(p.AllowedAddressPairs), mergeDHCPOpts(nil, p.ExtraDHCPOpts)
 	generated := p.MAC == ""

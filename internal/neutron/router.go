@@ -8,7 +8,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/hastack/hastack/internal/failpoint"
-	"github.com/hastack/hastack/internal/ids"
 )
 
 const maxRoutes = 30
@@ -55,7 +54,7 @@ func (s *Service) CreateRouter(ctx context.Context, c Caller, r *Router, gw *Gat
 		return err
 	}
 	now := s.clock.Now()
-	r.ID, r.Status, r.RevisionNumber, r.CreatedAt, r.UpdatedAt = ids.UUID(), statusActive, 1, now, now
+	r.ID, r.Status, r.RevisionNumber, r.CreatedAt, r.UpdatedAt = newID(r.ID), statusActive, 1, now, now
 	r.Tags, r.AvailabilityZoneHints = sortedSet(r.Tags), sortedSet(r.AvailabilityZoneHints)
 	err := s.mutate(ctx, func(ctx context.Context, tx bun.Tx, ch *change) error {
 		r.EnableSNAT, r.RevisionNumber = true, 1

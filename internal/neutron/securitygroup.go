@@ -55,7 +55,7 @@ func (s *Service) CreateSecurityGroups(ctx context.Context, c Caller, groups []*
 // prepareGroup gives a new group its id and the rules it begins with.
 func (s *Service) prepareGroup(g *SecurityGroup) {
 	now := s.clock.Now()
-	g.ID, g.RevisionNumber, g.CreatedAt, g.UpdatedAt = ids.UUID(), 1, now, now
+	g.ID, g.RevisionNumber, g.CreatedAt, g.UpdatedAt = newID(g.ID), 1, now, now
 	g.Tags = sortedSet(g.Tags)
 	for _, et := range []string{ethertypeIPv4, ethertypeIPv6} {
 		g.Rules = append(g.Rules, s.newRule(g, "egress", et))

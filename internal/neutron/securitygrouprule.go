@@ -11,7 +11,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/hastack/hastack/internal/db"
-	"github.com/hastack/hastack/internal/ids"
 )
 
 const (
@@ -194,7 +193,7 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, c Caller, rules 
 		if err := r.check(); err != nil {
 			return err
 		}
-		r.ID, r.RevisionNumber, r.CreatedAt, r.UpdatedAt, r.Tags = ids.UUID(), 1, now, now, sortedSet(r.Tags)
+		r.ID, r.RevisionNumber, r.CreatedAt, r.UpdatedAt, r.Tags = newID(r.ID), 1, now, now, sortedSet(r.Tags)
 	}
 	return s.mutate(ctx, func(ctx context.Context, tx bun.Tx, ch *change) error {
 		for _, r := range rules {

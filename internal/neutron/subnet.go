@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"github.com/uptrace/bun"
-
-	"github.com/hastack/hastack/internal/ids"
 )
 
 // A HostRoute is a route that DHCP hands to the hosts of a subnet, or that a
@@ -90,7 +88,7 @@ func (s *Service) CreateSubnets(ctx context.Context, c Caller, specs []*SubnetSp
 	out := make([]*Subnet, 0, len(specs))
 	for _, spec := range specs {
 		n := &spec.Subnet
-		n.ID, n.RevisionNumber, n.CreatedAt, n.UpdatedAt, n.Tags = ids.UUID(), 1, now, now, sortedSet(n.Tags)
+		n.ID, n.RevisionNumber, n.CreatedAt, n.UpdatedAt, n.Tags = newID(n.ID), 1, now, now, sortedSet(n.Tags)
 		if err := completeSubnet(spec); err != nil {
 			return nil, err
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hastack/hastack/internal/ids"
 )
 
 // Lines is a list of strings without line feeds, stored as one text with a
@@ -55,6 +57,15 @@ type Standard struct {
 	RevisionNumber int64     `bun:"revision_number"`
 	CreatedAt      time.Time `bun:"created_at"`
 	UpdatedAt      time.Time `bun:"updated_at"`
+}
+
+// newID is the id that a new resource is given: the one that its creator
+// derived from an idempotency key, or a fresh one.
+func newID(given string) string {
+	if given != "" {
+		return given
+	}
+	return ids.UUID()
 }
 
 // CheckTags refuses what cannot be stored or filtered by.

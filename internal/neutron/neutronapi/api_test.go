@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hastack/hastack/internal/httpapi"
@@ -258,5 +259,51 @@ func TestRouteTableAsAStranger(t *testing.T) {
 		if r := c.Do("reader", route.Method, path, `{}`); route.Method != "GET" && r.Status < 300 {
 			t.Errorf("a reader's %s %s: %d", route.Method, path, r.Status)
 		}
+	}
+}
+
+// A POST that is repeated with its Idempotency-Key makes nothing more, and is
+// answered with what the first one made; another project's key is another.
+func TestRepeatedPostMakesOneResource(t *testing.T) {
+	c := neutrontest.New(t)
+	ext, _ := c.External("203.0.113.0/24")
+	net, _ := c.Network("member", "10.0.0.0/24")
+	for path, body := range map[string]m{
+		"networks":        {"network": m{"name": "once"}},
+		"ports":           {"ports": []m{{"network_id": net, "name": "once"}, {"network_id": net, "name": "once"}}},
+		"subnets":         {"subnet": m{"network_id": net, "cidr": "10.1.0.0/24", "ip_version": 4, "name": "once"}},
+		"routers":         {"router": m{"name": "once", "external_gateway_info": m{"network_id": ext}}},
+		"floatingips":     {"floatingip": m{"floating_network_id": ext, "description": "once"}},
+		"security-groups": {"security_group": m{"name": "once"}},
+	} {
+		var ids [4]string
+		var wg sync.WaitGroup
+		for i := range ids {
+			wg.Go(func() {
+				r := c.Do("member", "POST", "/v2.0/"+path, body, "Idempotency-Key", "k")
+				if r.Status != 201 {
+					t.Errorf("%s, time %d: %d %s", path, i, r.Status, r.Text)
+				}
+				for _, v := range r.Body {
+					if l, ok := v.([]any); ok {
+						v = l[0]
+					}
+					ids[i], _ = v.(map[string]any)["id"].(string)
+				}
+			})
+		}
+		wg.Wait()
+		if ids[0] == "" || ids[0] != ids[1] || ids[0] != ids[2] || ids[0] != ids[3] {
+			t.Errorf("%s: four times the same request made %v", path, ids)
+		}
+	}
+	first := c.Must(201, "member", "POST", "/v2.0/networks", m{"network": m{}}, "Idempotency-Key", "x").Get("network")
+	other := c.Must(201, "other", "POST", "/v2.0/networks", m{"network": m{}}, "Idempotency-Key", "x").Get("network")
+	if first["id"] == other["id"] {
+		t.Error("two projects share a key")
+	}
+	list := c.Must(200, "member", "GET", "/v2.0/ports?name=once", nil).List("ports")
+	if len(list) != 2 {
+		t.Errorf("%d ports, want the two of one request", len(list))
 	}
 }

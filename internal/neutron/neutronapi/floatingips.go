@@ -106,11 +106,21 @@ func (a *API) createFloatingIP(r *httpapi.Request) (any, error) {
 	if err := f.done("router_id", "port_details", "port_forwardings"); err != nil {
 		return nil, err
 	}
-	fip, err := a.neutron.CreateFloatingIP(r.Context(), a.caller(r), spec)
+	c := a.caller(r)
+	ids, err := identify(r, neutron.FloatingIPs, 1)
 	if err != nil {
 		return nil, err
 	}
-	return one(r, "floatingip", viewFloatingIP(fip))
+	made, err := once(ids, func(id string) (*neutron.FloatingIP, error) { return a.neutron.FloatingIP(r.Context(), c, id) },
+		func() ([]*neutron.FloatingIP, error) {
+			spec.ID = ids[0]
+			fip, err := a.neutron.CreateFloatingIP(r.Context(), c, spec)
+			return []*neutron.FloatingIP{fip}, err
+		})
+	if err != nil {
+		return nil, err
+	}
+	return one(r, "floatingip", viewFloatingIP(made[0]))
 }
 
 func (a *API) updateFloatingIP(r *httpapi.Request) (any, error) {

@@ -107,7 +107,19 @@ func (a *API) createNetwork(r *httpapi.Request) (any, error) {
 		}
 		nets = append(nets, n)
 	}
-	if err := a.neutron.CreateNetworks(r.Context(), a.caller(r), nets); err != nil {
+	c := a.caller(r)
+	ids, err := identify(r, neutron.Networks, len(nets))
+	if err != nil {
+		return nil, err
+	}
+	nets, err = once(ids, func(id string) (*neutron.Network, error) { return a.neutron.Network(r.Context(), c, id) },
+		func() ([]*neutron.Network, error) {
+			for i, n := range nets {
+				n.ID = ids[i]
+			}
+			return nets, a.neutron.CreateNetworks(r.Context(), c, nets)
+		})
+	if err != nil {
 		return nil, err
 	}
 	views := make([]any, 0, len(nets))

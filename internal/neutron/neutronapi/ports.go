@@ -134,7 +134,17 @@ func (a *API) createPort(r *httpapi.Request) (any, error) {
 		}
 		specs = append(specs, spec)
 	}
-	ports, err := a.neutron.CreatePorts(r.Context(), c, specs)
+	ids, err := identify(r, neutron.Ports, len(specs))
+	if err != nil {
+		return nil, err
+	}
+	ports, err := once(ids, func(id string) (*neutron.Port, error) { return a.neutron.Port(r.Context(), c, id) },
+		func() ([]*neutron.Port, error) {
+			for i, spec := range specs {
+				spec.ID = ids[i]
+			}
+			return a.neutron.CreatePorts(r.Context(), c, specs)
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -112,10 +112,20 @@ func (a *API) createRouter(r *httpapi.Request) (any, error) {
 	if err := f.done("routes", "availability_zones", "conntrack_helpers", "external_gateways"); err != nil {
 		return nil, err
 	}
-	if err := a.neutron.CreateRouter(r.Context(), a.caller(r), x, gw); err != nil {
+	c := a.caller(r)
+	keys, err := identify(r, neutron.Routers, 1)
+	if err != nil {
 		return nil, err
 	}
-	return one(r, "router", a.viewRouter(r, x))
+	made, err := once(keys, func(id string) (*neutron.Router, error) { return a.neutron.Router(r.Context(), c, id) },
+		func() ([]*neutron.Router, error) {
+			x.ID = keys[0]
+			return []*neutron.Router{x}, a.neutron.CreateRouter(r.Context(), c, x, gw)
+		})
+	if err != nil {
+		return nil, err
+	}
+	return one(r, "router", a.viewRouter(r, made[0]))
 }
 
 // gateway reads external_gateway_info; null and {} mean no gateway. Each of

@@ -91,7 +91,19 @@ func (a *API) createGroup(r *httpapi.Request) (any, error) {
 		}
 		groups = append(groups, g)
 	}
-	if err := a.neutron.CreateSecurityGroups(r.Context(), a.caller(r), groups); err != nil {
+	c := a.caller(r)
+	ids, err := identify(r, neutron.SecurityGroups, len(groups))
+	if err != nil {
+		return nil, err
+	}
+	groups, err = once(ids, func(id string) (*neutron.SecurityGroup, error) { return a.neutron.SecurityGroup(r.Context(), c, id) },
+		func() ([]*neutron.SecurityGroup, error) {
+			for i, g := range groups {
+				g.ID = ids[i]
+			}
+			return groups, a.neutron.CreateSecurityGroups(r.Context(), c, groups)
+		})
+	if err != nil {
 		return nil, err
 	}
 	views := make([]any, 0, len(groups))
@@ -183,7 +195,21 @@ func (a *API) createRule(r *httpapi.Request) (any, error) {
 		}
 		rules = append(rules, x)
 	}
-	if err := a.neutron.CreateSecurityGroupRules(r.Context(), a.caller(r), rules); err != nil {
+	c := a.caller(r)
+	ids, err := identify(r, neutron.SecurityGroupRules, len(rules))
+	if err != nil {
+		return nil, err
+	}
+	rules, err = once(ids, func(id string) (*neutron.SecurityGroupRule, error) {
+		return a.neutron.SecurityGroupRule(r.Context(), c, id)
+	},
+		func() ([]*neutron.SecurityGroupRule, error) {
+			for i, x := range rules {
+				x.ID = ids[i]
+			}
+			return rules, a.neutron.CreateSecurityGroupRules(r.Context(), c, rules)
+		})
+	if err != nil {
 		return nil, err
 	}
 	views := make([]any, 0, len(rules))

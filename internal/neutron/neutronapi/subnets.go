@@ -107,7 +107,17 @@ func (a *API) createSubnet(r *httpapi.Request) (any, error) {
 		}
 		specs = append(specs, spec)
 	}
-	subnets, err := a.neutron.CreateSubnets(r.Context(), c, specs)
+	ids, err := identify(r, neutron.Subnets, len(specs))
+	if err != nil {
+		return nil, err
+	}
+	subnets, err := once(ids, func(id string) (*neutron.Subnet, error) { return a.neutron.Subnet(r.Context(), c, id) },
+		func() ([]*neutron.Subnet, error) {
+			for i, spec := range specs {
+				spec.ID = ids[i]
+			}
+			return a.neutron.CreateSubnets(r.Context(), c, specs)
+		})
 	if err != nil {
 		return nil, err
 	}
