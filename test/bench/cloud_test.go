@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -39,22 +37,38 @@ type cloud struct {
 	identity         *gophercloud.ServiceClient
 	compute, network *gophercloud.ServiceClient
 	imageID, netID   string
-	serial           atomic.Int64
+	auth             gophercloud.AuthOptions
+	flavor           string
+
+	serial, polls, logins atomic.Int64
 }
 
+// start runs a cloud with simulated servers that has run before.
 func start(b *testing.B) *cloud {
+	b.Helper()
+	return startWith(b, "fake", "")
+}
+
+// startWith is start with a driver and, if it boots, the image to boot.
+func startWith(b *testing.B, driver, image string) *cloud {
 	b.Helper()
 	bin := os.Getenv("HASTACK_BIN")
 	if bin == "" {
 		b.Skip("HASTACK_BIN does not name the binary to measure")
 	}
+	wantDisk(b, b.TempDir())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	c := &cloud{dir: filepath.Join(b.TempDir(), "state"), listen: l.Addr().String()}
 	_ = l.Close()
-	out, err := exec.CommandContext(b.Context(), bin, "up", "--state-dir", c.dir, "--listen", c.listen, "--driver", "fake", "--no-server").CombinedOutput()
+	args := []string{"up", "--state-dir", c.dir, "--listen", c.listen, "--driver", driver, "--no-server"}
+	if image != "" {
+		args = append(args, "--image", image)
+	}
+	b.Cleanup(func() { c.reset(b, driver) })
+	out, err := exec.CommandContext(b.Context(), bin, args...).CombinedOutput()
 	if err != nil {
 		b.Fatalf("up: %v\n%s", err, out)
 	}
@@ -75,7 +89,11 @@ func (c *cloud) up(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	c.cmd = exec.CommandContext(context.WithoutCancel(b.Context()), os.Getenv("HASTACK_BIN"), "serve", "all", "--config", filepath.Join(c.dir, "hastack.yaml"), "--state-dir", c.dir)
+	args := []string{"serve", "all", "--config", filepath.Join(c.dir, "hastack.yaml"), "--state-dir", c.dir}
+	if dir := os.Getenv("HASTACK_CPUPROFILE"); dir != "" {
+		args = append(args, "--cpuprofile", filepath.Join(dir, strings.ReplaceAll(b.Name(), "/", "-")+".pprof"))
+	}
+	c.cmd = exec.CommandContext(context.WithoutCancel(b.Context()), os.Getenv("HASTACK_BIN"), args...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -95,8 +113,25 @@ func (c *cloud) up(b *testing.B) {
 
 func (c *cloud) down(b *testing.B) {
 	b.Helper()
+	if c.cmd == nil {
+		return
+	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	_ = c.cmd.Wait()
+	if err := c.cmd.Wait(); err != nil {
+		b.Error("the cloud stopped with", err)
+	}
+	c.cmd = nil
+}
+
+// reset removes what real servers leave on the machine.
+func (c *cloud) reset(b *testing.B, driver string) {
+	if driver == "fake" {
+		return
+	}
+	ctx := context.WithoutCancel(b.Context())
+	if out, err := exec.CommandContext(ctx, os.Getenv("HASTACK_BIN"), "reset", "--yes", "--state-dir", c.dir).CombinedOutput(); err != nil {
+		b.Errorf("reset: %v\n%s", err, out)
+	}
 }
 
 func (c *cloud) login(b *testing.B) {
@@ -114,10 +149,11 @@ func (c *cloud) login(b *testing.B) {
 		b.Fatal(err)
 	}
 	a := doc.Clouds["hastack-admin"].Auth
-	c.provider, err = openstack.AuthenticatedClient(b.Context(), gophercloud.AuthOptions{
+	c.auth = gophercloud.AuthOptions{
 		IdentityEndpoint: a["auth_url"], Username: a["username"], Password: a["password"], DomainName: "Default",
 		Scope: &gophercloud.AuthScope{ProjectName: a["project_name"], DomainName: "Default"},
-	})
+	}
+	c.provider, err = openstack.AuthenticatedClient(b.Context(), c.auth)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -142,9 +178,9 @@ func (c *cloud) content(b *testing.B) {
 	img, err := images.Create(ctx, ic, images.CreateOpts{Name: "bench", DiskFormat: "raw", ContainerFormat: "bare"}).Extract()
 	check(b, err)
 	check(b, imagedata.Upload(ctx, ic, img.ID, strings.NewReader(strings.Repeat("\x00", 1<<20))).ExtractErr())
-	c.imageID = img.ID
+	c.imageID, c.flavor = img.ID, "bench"
 	disk := 1
-	_, err = flavors.Create(ctx, c.compute, flavors.CreateOpts{ID: "bench", Name: "bench", VCPUs: 1, RAM: 16, Disk: &disk}).Extract()
+	_, err = flavors.Create(ctx, c.compute, flavors.CreateOpts{ID: c.flavor, Name: c.flavor, VCPUs: 1, RAM: 16, Disk: &disk}).Extract()
 	check(b, err)
 	n, err := networks.Create(ctx, c.network, networks.CreateOpts{Name: "bench"}).Extract()
 	check(b, err)
@@ -183,6 +219,14 @@ func (c *cloud) project() (string, error) {
 	return body.Token.Project.ID, err
 }
 
+func (c *cloud) get(b *testing.B, url string) string {
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+	check(b, err)
+	req.Header.Set("X-Auth-Token", c.provider.Token())
+	return c.do(b, req)
+}
+
+// do sends req and wants 200.
 func (c *cloud) do(b *testing.B, req *http.Request) string {
 	resp, err := c.provider.HTTPClient.Do(req)
 	check(b, err)
@@ -193,32 +237,6 @@ func (c *cloud) do(b *testing.B, req *http.Request) string {
 		b.Fatalf("%s: %s: %s", req.URL, resp.Status, body)
 	}
 	return string(body)
-}
-
-// cpu is the user and system time of the cloud's process.
-func (c *cloud) cpu(b *testing.B) time.Duration {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	check(b, err)
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	check(b, err1)
-	check(b, err2)
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
-}
-
-func (c *cloud) residentMB(b *testing.B) float64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
-	check(b, err)
-	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			check(b, err)
-			return kb / 1024
-		}
-	}
-	b.Fatal("no VmRSS")
-	return 0
 }
 
 // counters reads the process's own counters.
@@ -234,14 +252,6 @@ func (c *cloud) counters(b *testing.B) map[string]float64 {
 		}
 	}
 	return out
-}
-
-func median(d []time.Duration) time.Duration {
-	if len(d) == 0 {
-		return 0
-	}
-	slices.Sort(d)
-	return d[len(d)/2]
 }
 
 func check(b *testing.B, err error) {
