@@ -9,9 +9,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// This file stands between database/sql and the drivers. It counts, lets
-// SQLite's writers in one by one and in order (SQLite itself would make them
-// poll), and keeps a transaction that the engine has ended from going on.
+// This file stands between database/sql and the MySQL driver (sqliteconn.go is
+// its like). It counts, and keeps a transaction that the engine has ended from
+// going on.
 
 type connector struct {
 	driver.Connector
@@ -20,7 +20,21 @@ type connector struct {
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	raw, err := c.Connector.Connect(ctx)
+	raw, err := connectRaw(ctx, c.Connector)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range c.init {
+		if _, err := raw.ExecContext(ctx, q, nil); err != nil {
+			_ = raw.Close()
+			return nil, fmt.Errorf("%s: %w", q, err)
+		}
+	}
+	return &conn{rawConn: raw, core: c.core}, nil
+}
+
+func connectRaw(ctx context.Context, c driver.Connector) (rawConn, error) {
+	raw, err := c.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -29,13 +43,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = raw.Close()
 		return nil, fmt.Errorf("driver connection %T lacks context methods", raw)
 	}
-	for _, q := range c.init {
-		if _, err := full.ExecContext(ctx, q, nil); err != nil {
-			_ = raw.Close()
-			return nil, fmt.Errorf("%s: %w", q, err)
-		}
-	}
-	return &conn{rawConn: full, core: c.core}, nil
+	return full, nil
 }
 
 // rawConn is what both drivers offer.
@@ -62,30 +70,21 @@ type conn struct {
 
 var errOutside = errors.New("write outside of the transaction that the context is in")
 
-// enter prepares one statement outside or inside a transaction; leave must be
-// called when it is over.
-func (c *conn) enter(ctx context.Context, write bool) (leave func(), err error) {
+// enter is asked before a statement.
+func (c *conn) enter(ctx context.Context, write bool) error {
 	c.core.statements.Add(1)
 	if c.inTx {
 		c.wrote = c.wrote || write
-		return func() {}, c.broken
+		return c.broken
 	}
 	if !write {
-		return func() {}, nil
+		return nil
 	}
 	if ctx.Value(txKey{c.core}) != nil {
-		return nil, errOutside
+		return errOutside
 	}
-	if c.core.writer == nil {
-		return func() { c.core.commits.Add(1) }, nil
-	}
-	if err := c.core.writer.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	return func() {
-		c.core.commits.Add(1)
-		c.core.writer.Release(1)
-	}, nil
+	c.core.commits.Add(1)
+	return nil
 }
 
 // failed looks at a statement's error.
@@ -106,27 +105,8 @@ func (c *conn) failed(err error) error {
 	return err
 }
 
-// local cuts cancellation off for a statement on SQLite that writes: it takes
-// microseconds, an interrupt in its middle helps nobody, and the driver would
-// start a goroutine to watch for one.
-func (c *conn) local(ctx context.Context) (context.Context, error) {
-	if c.core.writer == nil {
-		return ctx, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return context.WithoutCancel(ctx), nil
-}
-
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	leave, err := c.enter(ctx, !isRead(query))
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, err = c.local(ctx)
-	if err != nil {
+	if err := c.enter(ctx, !isRead(query)); err != nil {
 		return nil, err
 	}
 	res, err := c.rawConn.ExecContext(ctx, query, args)
@@ -134,33 +114,11 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	write := !isRead(query)
-	leave, err := c.enter(ctx, write)
-	if err != nil {
+	if err := c.enter(ctx, !isRead(query)); err != nil {
 		return nil, err
 	}
 	rows, err := c.rawConn.QueryContext(ctx, query, args)
-	if err != nil {
-		leave()
-		return nil, c.failed(err)
-	}
-	if !write || c.inTx {
-		leave()
-		return rows, nil
-	}
-	return &writerRows{Rows: rows, leave: leave}, nil // INSERT … RETURNING
-}
-
-// writerRows holds the writer's turn until the rows are closed, which is when
-// SQLite commits the statement.
-type writerRows struct {
-	driver.Rows
-	leave func()
-}
-
-func (r *writerRows) Close() error {
-	defer r.leave()
-	return r.Rows.Close()
+	return rows, c.failed(err)
 }
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
@@ -189,13 +147,7 @@ type stmt struct {
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	leave, err := s.c.enter(ctx, s.write)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, err = s.c.local(ctx)
-	if err != nil {
+	if err := s.c.enter(ctx, s.write); err != nil {
 		return nil, err
 	}
 	res, err := s.rawStmt.ExecContext(ctx, args)
@@ -203,53 +155,28 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	leave, err := s.c.enter(ctx, s.write)
-	if err != nil {
+	if err := s.c.enter(ctx, s.write); err != nil {
 		return nil, err
 	}
 	rows, err := s.rawStmt.QueryContext(ctx, args)
-	if err != nil {
-		leave()
-		return nil, s.c.failed(err)
-	}
-	if !s.write || s.c.inTx {
-		leave()
-		return rows, nil
-	}
-	return &writerRows{Rows: rows, leave: leave}, nil
+	return rows, s.c.failed(err)
 }
 
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	mark, _ := ctx.Value(txKey{c.core}).(*txMark)
-	release := func() {}
-	if c.core.writer != nil && !opts.ReadOnly && (mark == nil || !mark.locked) {
-		if err := c.core.writer.Acquire(ctx, 1); err != nil {
-			return nil, err
-		}
-		release = func() { c.core.writer.Release(1) }
-	}
-	ctx, err := c.local(ctx)
-	if err != nil {
-		release()
-		return nil, err
-	}
 	raw, err := c.rawConn.BeginTx(ctx, opts)
 	if err != nil {
-		release()
 		return nil, c.failed(err)
 	}
 	c.inTx, c.wrote, c.broken = true, false, nil
-	return &connTx{Tx: raw, c: c, release: release}, nil
+	return &connTx{Tx: raw, c: c}, nil
 }
 
 type connTx struct {
 	driver.Tx
-	c       *conn
-	release func()
+	c *conn
 }
 
 func (t *connTx) Commit() error {
-	defer t.release()
 	broken, wrote := t.c.broken, t.c.wrote
 	if broken != nil {
 		t.end()
@@ -270,7 +197,6 @@ func (t *connTx) Commit() error {
 }
 
 func (t *connTx) Rollback() error {
-	defer t.release()
 	t.end()
 	return t.Tx.Rollback()
 }

@@ -407,15 +407,22 @@ func writeForEver(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; ; i++ {
-		id := fmt.Sprint(i)
-		err := d.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
-			_, err := tx.NewInsert().Model(&thing{ID: id, Name: id, MadeAt: stamp}).Exec(ctx)
-			return err
+	var wg sync.WaitGroup
+	for w := range 4 { // some wait for each other, and share commits
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("%d-%d", w, i)
+				err := d.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+					_, err := tx.NewInsert().Model(&thing{ID: id, Name: id, MadeAt: stamp}).Exec(ctx)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = os.Stdout.WriteString("committed " + id + "\n")
+			}
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = os.Stdout.WriteString("committed " + id + "\n")
 	}
+	wg.Wait()
 }

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/hastack/hastack/internal/clock"
 )
@@ -48,20 +47,15 @@ type Config struct {
 // each its own transaction; several that belong together go through Tx.
 type DB struct {
 	*bun.DB
-	// writing is where Tx takes its connection: the same pool on MySQL. On
-	// SQLite it is a pool of one, for the one writer. Were it the common pool,
-	// single statements that wait there for their turn could hold every
-	// connection, and the writer whose turn it is would find none.
-	writing *bun.DB
+	writing *bun.DB // where Tx takes its connection; the same pool on MySQL
 	core    *core
 	log     *slog.Logger
-	path    string // of the SQLite file
-	cleanup func()
+	path    string       // of the SQLite file
+	cleanup func() error // after the pools are closed; may be nil
 }
 
 // core is what the handle shares with its connections.
 type core struct {
-	writer     *semaphore.Weighted // SQLite's one writer at a time, first come first served; nil on MySQL
 	statements atomic.Int64
 	commits    atomic.Int64
 }
@@ -69,7 +63,7 @@ type core struct {
 // Stats counts since Open.
 type Stats struct {
 	Statements int64 // sent to the engine, without begin and commit
-	Commits    int64 // transactions that wrote, single statements included
+	Commits    int64 // that wrote, single statements included; writers that waited for each other share one
 }
 
 // Open connects, checks that the engine keeps what it promises and returns the
@@ -96,7 +90,7 @@ func (d *DB) Close() error {
 		err = errors.Join(d.writing.Close(), err)
 	}
 	if d.cleanup != nil {
-		d.cleanup()
+		err = errors.Join(err, d.cleanup())
 	}
 	return err
 }
@@ -115,9 +109,7 @@ const (
 	retryMax  = 500 * time.Millisecond
 )
 
-// txMark travels in the context of a running Tx.
-type txMark struct{ locked bool }
-
+// txKey marks the context of a running Tx.
 type txKey struct{ core *core }
 
 // Tx runs fn in one transaction and commits it if fn returns nil; on an error,
@@ -159,19 +151,11 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) err
 
 // try is one run of fn.
 func (d *DB) try(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) (err error) {
-	mark := &txMark{}
-	if d.core.writer != nil {
-		if err := d.core.writer.Acquire(ctx, 1); err != nil {
-			return err
-		}
-		defer d.core.writer.Release(1)
-		mark.locked = true
-	}
-	ctx = context.WithValue(ctx, txKey{d.core}, mark)
 	tx, err := d.writing.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
+	ctx = context.WithValue(ctx, txKey{d.core}, true)
 	done := false
 	defer func() {
 		if !done { // fn failed or panics, which goes on after this

@@ -70,6 +70,9 @@ func retryable(err error) bool {
 	if errors.Is(err, ErrOutcomeUnknown) {
 		return false
 	}
+	if errors.Is(err, errGroupLost) {
+		return true
+	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

@@ -23,6 +23,9 @@ import (
 // makes text that sorts by time and parses back to exactly the same UTC time.
 const timeLayout = "2006-01-02 15:04:05.999999"
 
+// closeWithin bounds how long Close waits for a transaction that runs.
+const closeWithin = 5 * time.Second
+
 type sqliteDialect struct{ *sqlitedialect.Dialect }
 
 func (sqliteDialect) AppendTime(b []byte, t time.Time) []byte { return appendTime(b, t) }
@@ -59,15 +62,17 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 	if err != nil {
 		return fail(err)
 	}
-	c := &core{writer: semaphore.NewWeighted(1)}
-	pool, single := sql.OpenDB(&connector{Connector: base, core: c}), sql.OpenDB(&connector{Connector: base, core: c})
-	single.SetMaxOpenConns(1)
-	// A single statement that waits for the writer's turn keeps its connection
-	// from readers, so there are more of them than processors; the idle ones are
-	// few, each keeps pages in memory.
+	c := &core{}
+	w := &writer{core: c, turn: semaphore.NewWeighted(1),
+		open: func(ctx context.Context) (rawConn, error) { return connectRaw(ctx, base) }}
+	pool := sql.OpenDB(&sqliteConnector{Connector: base, core: c, w: w, reader: true})
 	pool.SetMaxOpenConns(64)
-	pool.SetMaxIdleConns(4 + 2*runtime.GOMAXPROCS(0))
+	pool.SetMaxIdleConns(4 + 2*runtime.GOMAXPROCS(0)) // few: each keeps pages in memory
 	pool.SetConnMaxIdleTime(time.Minute)
+	// The shells of those who wait for the writer's turn are as many as they like
+	// and take no connection from those who read.
+	shells := sql.OpenDB(&sqliteConnector{Connector: base, core: c, w: w})
+	shells.SetMaxIdleConns(64)
 
 	var mode string
 	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
@@ -80,17 +85,39 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 	}
 	d := sqliteDialect{sqlitedialect.New()}
 	return &DB{
-		DB: bun.NewDB(pool, d), writing: bun.NewDB(single, d), core: c,
-		log: log, path: path, cleanup: cleanup,
+		DB: bun.NewDB(pool, d, bun.WithConnResolver(byKind{shells})), writing: bun.NewDB(shells, d), core: c,
+		log: log, path: path, cleanup: func() error {
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+			defer cancel()
+			err := w.close(late)
+			if cleanup != nil {
+				cleanup()
+			}
+			return err
+		},
 	}, nil
 }
+
+// byKind sends single statements that write to the shells.
+type byKind struct{ shells *sql.DB }
+
+// ResolveConn leaves nil to the pool that reads.
+func (b byKind) ResolveConn(_ context.Context, query bun.Query) bun.IConn {
+	switch query.(type) {
+	case *bun.InsertQuery, *bun.UpdateQuery, *bun.DeleteQuery:
+		return b.shells
+	}
+	return nil
+}
+
+// Close does nothing: the shells are closed with the pool of Tx.
+func (byKind) Close() error { return nil }
 
 // sqliteDSN names the pragmas of every connection. Writers wait for each other
 // in the process by a queue; busy_timeout is for other processes (an audit, a
 // backup) at the same file.
 func sqliteDSN(path, syncMode string) string {
 	q := url.Values{}
-	q.Set("_txlock", "immediate")
 	for _, p := range []string{
 		"busy_timeout(10000)",
 		"journal_mode(WAL)",
