@@ -100,7 +100,7 @@ func (s *Service) writeHeartbeat(ctx context.Context, args rpc.HeartbeatArgs, no
 		}
 		fresh = isNew || now.Sub(a.HeartbeatAt) >= s.cfg.AgentDownTime
 		// A new tunnel address or bridge moves everybody's forwarding entries.
-		if !isNew && (a.TunnelIP != args.TunnelIP || !slices.Equal(a.BridgeMappings, sortedSet(args.BridgeMappings))) {
+		if a.TunnelIP != args.TunnelIP || !isNew && !slices.Equal(a.BridgeMappings, sortedSet(args.BridgeMappings)) {
 			ch.all, fresh = true, true
 		}
 		a.Binary, a.StartedAt, a.HeartbeatAt = args.Binary, args.StartedAt.UTC().Truncate(time.Microsecond), now

@@ -26,8 +26,13 @@ func (s *Service) UpdatePort(ctx context.Context, c Caller, id string, patch Por
 		if patch.Revision != nil && *patch.Revision != p.RevisionNumber {
 			return revisionConflict(*patch.Revision, id)
 		}
+		host := p.Host
 		if err := s.patchPort(ctx, tx, c, p, patch, ch); err != nil {
 			return err
+		}
+		if host != "" && host != p.Host {
+			// The host it leaves has to see that the network may be gone too.
+			ch.networks = append(ch.networks, p.NetworkID)
 		}
 		err = s.casPort(ctx, tx, p)
 		if db.IsDuplicate(err) {
