@@ -54,7 +54,8 @@ bench: $(BIN)
 
 # The whole cloud with real servers, in a network namespace of its own.
 e2e: test-deps $(BIN) $(IMAGE)
-	test/e2e/run.sh
+	test/e2e/run.sh cloud.sh
+	test/e2e/run.sh faults.sh
 
 # gophercloud's own acceptance tests against the built binary.
 compat: $(BIN)

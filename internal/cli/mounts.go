@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,11 +52,7 @@ func survivor(stateDir, own string) int {
 	}
 	for _, path := range procs {
 		cmdline, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(cmdline, []byte(stateDir+"/")) {
-			continue
-		}
-		program := filepath.Base(strings.SplitN(string(cmdline), "\x00", 2)[0])
-		if program != "dnsmasq" && !strings.HasPrefix(program, "qemu-system-") {
+		if err != nil || !belongs(strings.Split(string(cmdline), "\x00"), stateDir) {
 			continue
 		}
 		dir := filepath.Dir(path)
@@ -69,4 +65,22 @@ func survivor(stateDir, own string) int {
 		}
 	}
 	return 0
+}
+
+// belongs tells whether a command line is that of a DHCP server or a QEMU of
+// the cloud in stateDir. QEMU's names no path, but the server that it runs.
+func belongs(args []string, stateDir string) bool {
+	program := filepath.Base(args[0])
+	switch {
+	case program == "dnsmasq":
+		return slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, stateDir+"/") })
+	case strings.HasPrefix(program, "qemu-system-"):
+		i := slices.Index(args, "-uuid")
+		if i < 0 || i+1 >= len(args) {
+			return false
+		}
+		_, err := os.Stat(filepath.Join(stateDir, "servers", args[i+1]))
+		return err == nil
+	}
+	return false
 }

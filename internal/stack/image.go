@@ -15,7 +15,7 @@ func buildGlance(ctx context.Context, s *Stack) error {
 	if err != nil {
 		return err
 	}
-	svc, err := glance.New(glance.Config{Dir: s.cfg.Path("images")}, glance.Deps{DB: d, Log: s.log})
+	svc, err := glance.New(glance.Config{Dir: s.cfg.Path("glance")}, glance.Deps{DB: d, Log: s.log})
 	if err != nil {
 		return err
 	}

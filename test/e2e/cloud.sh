@@ -2,41 +2,12 @@
 # The end-to-end script: what the README teaches, with the openstack command
 # line, ssh and curl only, on real servers. Run by run.sh.
 set -euo pipefail
-: "${STATE_DIR:?}" "${BIN:?}" "${WORK:?}" "${IMAGE_FILE:?}"
-cd "$WORK"
-
-say() { printf '%s %s\n' "$(date +%T)" "$*"; }
-ok() { printf '%s ok   %s\n' "$(date +%T)" "$*"; }
-fail() { printf 'FAIL %s\n' "$*" >&2; exit 1; }
-# until_ok SECONDS WHAT COMMAND...: repeats a command until it succeeds.
-until_ok() {
-  local limit=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $limit ] || fail "$what: still not after the time given"
-    sleep 0.3
-  done
-}
-until_not() {
-  local limit=$((SECONDS + $1)) what=$2
-  shift 2
-  while "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $limit ] || fail "$what: still so after the time given"
-    sleep 0.3
-  done
-}
-guest() { # guest ADDRESS COMMAND...
-  local ip=$1
-  shift
-  ssh -q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=3 \
-    -o ServerAliveInterval=2 -o ServerAliveCountMax=2 -o BatchMode=yes "root@$ip" "$@"
-}
-field() { openstack "$1" show -f value -c "$3" "$2"; }
+. "$(dirname "$0")/lib.sh"
 
 # ---------------------------------------------------------------- the cloud
-"$BIN" up --state-dir "$STATE_DIR" --image "$IMAGE_FILE"
+up
 say "second up"
-"$BIN" up --state-dir "$STATE_DIR" --image "$IMAGE_FILE" >second.out
+up >second.out
 grep -q "Your cloud" second.out || fail "the second up does not find the cloud"
 eval "$("$BIN" env --state-dir "$STATE_DIR")"
 openstack token issue -f value -c project_id >/dev/null

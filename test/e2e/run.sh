@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs the end-to-end script of the one-machine cloud in a network namespace
-# of its own, so that nothing that it sends can leave, and compares what the
-# machine looks like before and after.
+# run.sh [SCRIPT]: runs an end-to-end script of the one-machine cloud (cloud.sh)
+# in a network namespace of its own, so that nothing that it sends can leave,
+# and compares what the machine looks like before and after.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: the end-to-end run boots servers: run as root" >&2; exit 1; }
@@ -34,7 +34,7 @@ ip -n "$ns" link set lo up
 in_ns() { ip netns exec "$ns" "$@"; }
 
 in_ns test/e2e/snapshot.sh >"$work/before"
-in_ns test/e2e/cloud.sh
+in_ns "test/e2e/${1:-cloud.sh}"
 in_ns "$BIN" reset --yes --state-dir "$STATE_DIR"
 in_ns test/e2e/snapshot.sh >"$work/after"
 if ! diff "$work/before" "$work/after"; then
