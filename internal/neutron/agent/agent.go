@@ -75,7 +75,8 @@ type Agent struct {
 
 	// The rest belongs to the loop of Run.
 	model    *model
-	synced   bool // a full answer was applied
+	synced   bool   // a full answer was applied
+	again    *dirty // what the last pass did not finish
 	reported map[string]string
 	routers  map[string]string // last reported status, printed
 	badLog   map[string]string // id → problem that was logged
@@ -295,7 +296,15 @@ func (a *Agent) step(ctx context.Context, check bool) error {
 	if p.links || check {
 		d.l2 = true
 	}
-	return errors.Join(err, a.apply(ctx, d))
+	if a.again != nil {
+		d.merge(a.again)
+		a.again = nil
+	}
+	applyErr := a.apply(ctx, d)
+	if applyErr != nil {
+		a.again = d // or what was not reported would never be
+	}
+	return errors.Join(err, applyErr)
 }
 
 func (p *pending) merge(c *rpc.Changed) {

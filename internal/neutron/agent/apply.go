@@ -15,7 +15,6 @@ import (
 // reports. DHCP and routers come first: they make the devices that L2 plugs.
 func (a *Agent) apply(ctx context.Context, d *dirty) error {
 	if err := failpoint.At(ctx, "neutron.agent.apply.before-effect"); err != nil {
-		a.pullAll()
 		return err
 	}
 	var errs []error

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
@@ -45,6 +46,12 @@ type dirty struct {
 }
 
 func newDirty() *dirty { return &dirty{routers: map[string]bool{}, dhcp: map[string]bool{}} }
+
+func (d *dirty) merge(o *dirty) {
+	d.l2, d.all = d.l2 || o.l2, d.all || o.all
+	maps.Copy(d.routers, o.routers)
+	maps.Copy(d.dhcp, o.dhcp)
+}
 
 // pull asks the server for what is pending and merges the answer.
 func (a *Agent) pull(ctx context.Context, p *pending) (*dirty, error) {

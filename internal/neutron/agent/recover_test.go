@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hastack/hastack/internal/failpoint"
 	"github.com/hastack/hastack/internal/neutron/dataplane"
 	dt "github.com/hastack/hastack/internal/neutron/dataplane/dataplanetest"
 	"github.com/hastack/hastack/internal/neutron/rpc"
@@ -367,4 +368,22 @@ func TestSec54BadObjectsAreQuarantinedAndOthersServed(t *testing.T) {
 			t.Errorf("the good option is missing:\n%s", b)
 		}
 	}
+}
+
+func TestFaultsAtEveryPointOfAPassAreMadeGood(t *testing.T) {
+	if !dt.Isolate(t) {
+		return
+	}
+	for _, point := range []string{"neutron.agent.apply.before-effect", "neutron.agent.plug.after-effect", "neutron.agent.apply.after-effect"} {
+		if err := failpoint.Arm(point + "=error#3"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { failpoint.Disarm(point) })
+	}
+	c, _, _, _ := rig(t)
+	c.change(func(st *rpc.HostState) {
+		st.Routers = slices.Clone(st.Routers)
+		st.Routers[0].FloatingIPs = nil
+	}, rpc.Changed{Routers: []string{router}})
+	dt.Eventually(t, "floating ip is gone", 5*time.Second, func() bool { return !pings("172.24.4.50") })
 }
