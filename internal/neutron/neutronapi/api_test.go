@@ -307,3 +307,57 @@ func TestRepeatedPostMakesOneResource(t *testing.T) {
 		t.Errorf("%d ports, want the two of one request", len(list))
 	}
 }
+
+// An external network may be opened to some projects only; for others it is
+// not there, and its use as a plain network stays its owner's.
+func TestExternalNetworkOfSomeProjects(t *testing.T) {
+	c := neutrontest.New(t)
+	ext, _ := c.External("203.0.113.0/24")
+	c.Refused(403, "NotAuthorized", "member", "POST", "/v2.0/ports", m{"port": m{"network_id": ext}})
+	all := c.Must(200, "admin", "GET", "/v2.0/rbac-policies?action=access_as_external&object_id="+ext, nil).List("rbac_policies")
+	if len(all) != 1 || all[0]["target_tenant"] != "*" {
+		t.Fatalf("policies of an external network: %v", all)
+	}
+	c.Must(200, "admin", "PUT", "/v2.0/rbac-policies/"+neutrontest.ID(all[0]), m{"rbac_policy": m{"target_tenant": "d0000000000000000000000000000001"}})
+	c.Create("member", "router", m{"external_gateway_info": m{"network_id": ext}})
+	c.Create("member", "floatingip", m{"floating_network_id": ext})
+	c.Refused(404, "NetworkNotFound", "other", "POST", "/v2.0/floatingips", m{"floatingip": m{"floating_network_id": ext}})
+	c.Refused(404, "NetworkNotFound", "other", "POST", "/v2.0/routers", m{"router": m{"external_gateway_info": m{"network_id": ext}}})
+	c.Refused(409, "NetworkInUse", "admin", "DELETE", "/v2.0/networks/"+ext, nil)
+}
+
+// A router's parts hold each other: what another part needs cannot be removed,
+// and what would be ambiguous cannot be added.
+func TestRouterPartsHoldEachOther(t *testing.T) {
+	c := neutrontest.New(t)
+	ext, _ := c.External("203.0.113.0/24")
+	net, sub := c.Network("member", "10.0.0.0/24")
+	r := neutrontest.ID(c.Create("member", "router", m{"external_gateway_info": m{"network_id": ext}}))
+	path := "/v2.0/routers/" + r
+	iface := c.Must(200, "member", "PUT", path+"/add_router_interface", m{"subnet_id": sub}).Body
+	c.Refused(400, "BadRequest", "member", "PUT", path+"/add_router_interface", m{"subnet_id": sub})
+	_, twin := c.Network("member", "10.0.0.0/25")
+	c.Refused(400, "BadRequest", "member", "PUT", path+"/add_router_interface", m{"subnet_id": twin})
+	c.Refused(400, "BadRequest", "member", "PUT", path, m{"router": m{"external_gateway_info": m{"network_id": net}}})
+	c.Refused(409, "ServicePortInUse", "member", "DELETE", "/v2.0/ports/"+iface["port_id"].(string), nil)
+	c.Refused(409, "SubnetInUse", "member", "DELETE", "/v2.0/subnets/"+sub, nil)
+	c.Refused(409, "RouterInUse", "member", "DELETE", path, nil)
+	c.Refused(409, "GatewayIpInUse", "member", "PUT", "/v2.0/subnets/"+sub, m{"subnet": m{"gateway_ip": nil}})
+	c.Must(200, "member", "PUT", path, m{"router": m{"routes": []m{{"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}}}})
+	c.Refused(409, "RouterInterfaceInUseByRoute", "member", "PUT", path+"/remove_router_interface", m{"subnet_id": sub})
+	for _, hop := range []string{"10.0.0.1", "192.0.2.1"} {
+		c.Refused(400, "InvalidRoutes", "member", "PUT", path, m{"router": m{"routes": []m{{"destination": "10.9.0.0/16", "nexthop": hop}}}})
+	}
+	c.Must(200, "member", "PUT", path, m{"router": m{"routes": []m{}}})
+	c.Refused(403, "PolicyNotAuthorized", "member", "PUT", path, m{"router": m{"external_gateway_info": m{"network_id": ext, "enable_snat": true}}})
+	got := c.Must(200, "admin", "PUT", path, m{"router": m{"external_gateway_info": m{"network_id": ext, "enable_snat": false}}}).Get("router")
+	if gw := got["external_gateway_info"].(map[string]any); gw["enable_snat"] != false || len(gw["external_fixed_ips"].([]any)) != 1 {
+		t.Errorf("gateway: %v", gw)
+	}
+	cleared := c.Must(200, "member", "PUT", path, m{"router": m{"external_gateway_info": nil}}).Get("router")
+	if cleared["external_gateway_info"] != nil {
+		t.Errorf("gateway after it was cleared: %v", cleared)
+	}
+	c.Must(200, "member", "PUT", path+"/remove_router_interface", m{"port_id": iface["port_id"]})
+	c.Must(204, "member", "DELETE", path, nil)
+}
