@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,6 +218,9 @@ func TestDeleteWorksWhileTheHostIsDownAndTheHostCleansUpLater(t *testing.T) {
 	if err != nil || len(list) != 1 || !list[0].Cleanup {
 		t.Fatalf("the host is not told to clean up: %+v, %v", list, err)
 	}
+	if n := len(c.Must(200, 93, "member", "GET", "/servers/"+id+"/os-instance-actions", nil).List("instanceActions")); n != 2 {
+		t.Errorf("a deleted server shows %d actions, want 2", n)
+	}
 	c.StartHost("host1")
 	c.Eventually("the host has cleaned up", func() bool {
 		list, err := c.Nova.AuditServers(context.Background(), "host1")
@@ -250,16 +254,28 @@ func TestActionsMoveTheServerThroughItsStates(t *testing.T) {
 }
 
 func TestSnapshotFillsAnImageAndAFailedOneRemovesIt(t *testing.T) {
-	c := novatest.New(t)
+	var broken atomic.Bool
+	c := novatest.New(t, novatest.WithDriver(func(_ string, cfg *fake.Config) {
+		cfg.Fault = func(method, _ string) error {
+			if broken.Load() && method == "Snapshot" {
+				return errors.New("disk")
+			}
+			return nil
+		}
+	}))
 	id := c.Boot(c.Flavor("small"), nil)
 	image := c.Act(id, "createImage", M{"name": "snap", "metadata": M{"a": "b"}}).Text("image_id")
+	c.Wait(id, "ACTIVE")
 	if !c.Neighbours.HasImage(image) {
 		t.Fatalf("image %q is not there", image)
 	}
+	broken.Store(true)
+	image = c.Act(id, "createImage", M{"name": "snap"}).Text("image_id")
 	c.Wait(id, "ACTIVE")
-	c.Act(id, "os-stop", nil)
-	if r := c.Do(93, "member", "POST", "/servers/"+id+"/action", M{"createImage": M{"name": "x"}}); r.Status != 409 {
-		t.Errorf("snapshot while stopping: %d %s", r.Status, r.Body)
+	c.Eventually("the image of the failed snapshot is gone", func() bool { return !c.Neighbours.HasImage(image) })
+	actions := c.Must(200, 93, "member", "GET", "/servers/"+id+"/os-instance-actions", nil).List("instanceActions")
+	if actions[0]["action"] != "createImage" || actions[0]["message"] != "Error" {
+		t.Errorf("last action %v", actions[0])
 	}
 }
 

@@ -44,12 +44,18 @@ func (c *Conductor) Run(ctx context.Context) error {
 		defer c.nova.runs.Store(false)
 		return c.nova.beat(ctx, c.host, BinaryConductor)
 	})
-	g.Go(func() error { return c.prune(ctx) })
+	g.Go(func() error { return c.every(ctx, pruneEvery, "prune", c.nova.Prune) })
+	g.Go(func() error { return c.every(ctx, cleanupEvery, "clean up hosts", c.nova.castCleanups) })
 	return g.Wait()
 }
 
-func (c *Conductor) prune(ctx context.Context) error {
-	t := c.nova.clock.NewTicker(pruneEvery)
+// cleanupEvery is how soon a host that was away is told what to remove.
+const cleanupEvery = 15 * time.Second
+
+// every does a small work again and again until ctx ends. Any number of
+// conductors may: it is idempotent.
+func (c *Conductor) every(ctx context.Context, pause time.Duration, what string, work func(context.Context) error) error {
+	t := c.nova.clock.NewTicker(pause)
 	defer t.Stop()
 	for {
 		select {
@@ -57,8 +63,8 @@ func (c *Conductor) prune(ctx context.Context) error {
 			return nil
 		case <-t.C():
 		}
-		if err := c.nova.Prune(ctx); err != nil && ctx.Err() == nil {
-			c.nova.log.WarnContext(ctx, "prune", "error", err)
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			c.nova.log.WarnContext(ctx, what, "error", err)
 		}
 	}
 }

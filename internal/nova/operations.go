@@ -91,6 +91,19 @@ func (s *Service) launch(ctx context.Context, ops ...*operation.Op) {
 	for i, op := range ops {
 		list[i] = op.ID
 	}
+	s.castWake(ctx, list)
+}
+
+// wake lets an operation look at its server again: it lost its turn.
+func (s *Service) wake(ctx context.Context, opID string) {
+	if s.runs.Load() {
+		s.ops.Wake(opID)
+		return
+	}
+	s.castWake(ctx, []string{opID})
+}
+
+func (s *Service) castWake(ctx context.Context, list []string) {
 	if err := s.bus.Cast(ctx, bus.Target{Topic: rpc.TopicConductor}, methodWake, list); err != nil {
 		s.log.WarnContext(ctx, "wake conductor", "error", err)
 	}

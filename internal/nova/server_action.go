@@ -63,7 +63,7 @@ func (s *Service) startAction(ctx context.Context, id *authtoken.Identity, srv *
 		if ok {
 			s.launch(ctx, op)
 			if old != "" {
-				s.ops.Wake(old) // it lost its turn and lets the resource go
+				s.wake(ctx, old) // it lost its turn and lets the resource go
 			}
 			return op, nil
 		}

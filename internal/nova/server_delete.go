@@ -33,7 +33,7 @@ func (s *Service) Delete(ctx context.Context, r ActionRequest) error {
 		}
 		if ok {
 			if old != "" {
-				s.ops.Wake(old) // it lost its turn and lets the resource go
+				s.wake(ctx, old) // it lost its turn and lets the resource go
 			}
 			s.launch(ctx, op)
 			return nil

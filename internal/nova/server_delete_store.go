@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/nova/rpc"
 )
 
 func (s *Service) clearOutcome(ctx context.Context, opID, serverID string) error {
@@ -23,6 +25,28 @@ func forget(ctx context.Context, tx bun.Tx, srv *Server) error {
 	}
 	for _, table := range []string{"server_tags", "console_tokens"} {
 		if _, err := tx.NewDelete().Table(table).Where("server_id = ?", srv.ID).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// castCleanups tells hosts that are back what was deleted while they were away.
+func (s *Service) castCleanups(ctx context.Context) error {
+	var rows []struct{ ID, Host string }
+	err := s.db.NewRaw("SELECT id, host FROM servers WHERE cleanup = ? ORDER BY deleted_at LIMIT 100", true).Scan(ctx, &rows)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	up, err := s.upHosts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if !up[r.Host] {
+			continue
+		}
+		if err := rpc.NewComputeClient(s.bus, r.Host).Delete(ctx, rpc.ServerOp{OpID: r.ID, ServerID: r.ID}); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,7 @@ func (in *ServerRequest) check() error {
 	if in.Hostname != "" && (len(in.Hostname) > 63 || !hostnameForm.MatchString(in.Hostname)) {
 		return fault.New(fault.BadRequest, "invalid input for field/attribute hostname: %q is not a host name", in.Hostname)
 	}
-	if len(in.Description) > 255 {
+	if utf8.RuneCountInString(in.Description) > 255 {
 		return fault.New(fault.BadRequest, "invalid input for field/attribute description: it is longer than 255 characters")
 	}
 	if in.MinCount == 0 {

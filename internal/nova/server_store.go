@@ -149,6 +149,11 @@ func (s *Service) Server(ctx context.Context, id string) (*Server, error) {
 	return srv, err
 }
 
+// AnyServer is Server for what outlives a server: its actions.
+func (s *Service) AnyServer(ctx context.Context, id string) (*Server, error) {
+	return s.anyServer(ctx, id)
+}
+
 // anyServer finds deleted servers too.
 func (s *Service) anyServer(ctx context.Context, id string) (*Server, error) {
 	srv := new(Server)

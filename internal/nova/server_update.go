@@ -3,6 +3,7 @@ package nova
 import (
 	"context"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/httpapi"
@@ -36,7 +37,7 @@ func (c *ServerChange) columns(set map[string]any) error {
 		set["disk_config"] = c.DiskConfig
 	}
 	if c.Description.Set {
-		if len(c.Description.Value) > 255 {
+		if utf8.RuneCountInString(c.Description.Value) > 255 {
 			return fault.New(fault.BadRequest, "invalid input for field/attribute description: it is longer than 255 characters")
 		}
 		set["description"] = nullable(c.Description.Value)
@@ -144,7 +145,7 @@ func (s *Service) SetTags(ctx context.Context, srv *Server, change func([]string
 // Lock keeps a server from its owner's actions, or everyone's but an
 // administrator's.
 func (s *Service) Lock(ctx context.Context, r ActionRequest, reason string) error {
-	if len(reason) > 255 {
+	if utf8.RuneCountInString(reason) > 255 {
 		return fault.New(fault.BadRequest, "invalid input for field/attribute locked_reason: it is longer than 255 characters")
 	}
 	by := "owner"
@@ -172,7 +173,7 @@ func (s *Service) ResetState(ctx context.Context, r ActionRequest, state string)
 	old := r.Server.OpID
 	err := s.quickAction(ctx, r, ActionResetState, map[string]any{"vm_state": state, "task_state": nil, "op_id": nil, "outcome": nil}, "")
 	if err == nil && old != "" {
-		s.ops.Wake(old)
+		s.wake(ctx, old)
 	}
 	return err
 }

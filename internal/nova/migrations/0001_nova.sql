@@ -17,7 +17,7 @@ CREATE TABLE flavors (
     rxtx_factor  DOUBLE PRECISION NOT NULL,
     is_public    BOOLEAN      NOT NULL,
     disabled     BOOLEAN      NOT NULL,
-    extra_specs  TEXT         NOT NULL,
+    extra_specs  MEDIUMTEXT         NOT NULL,
     version      BIGINT       NOT NULL,
     created_at   DATETIME(6)  NOT NULL,
     updated_at   DATETIME(6)  NULL
@@ -71,13 +71,13 @@ CREATE TABLE servers (
     locked_by          VARCHAR(16)  NULL,
     locked_reason      VARCHAR(255) NULL,
     flavor             TEXT         NOT NULL,
-    metadata           TEXT         NOT NULL,
+    metadata           MEDIUMTEXT         NOT NULL,
     tags               TEXT         NOT NULL,
     security_groups    TEXT         NOT NULL,
     info_cache         TEXT         NOT NULL,
     addresses          TEXT         NOT NULL,
-    spec               TEXT         NOT NULL,
-    fault              TEXT         NULL,
+    spec               MEDIUMTEXT         NOT NULL,
+    fault              MEDIUMTEXT         NULL,
     user_data          TEXT         NULL,
     op_id              VARCHAR(36)  NULL,
     action_id          VARCHAR(36)  NULL,
@@ -92,6 +92,7 @@ CREATE TABLE servers (
 CREATE INDEX servers_project ON servers (project_id, deleted_at, created_at, id);
 CREATE INDEX servers_created ON servers (deleted_at, created_at, id);
 CREATE INDEX servers_host ON servers (host, deleted_at);
+CREATE INDEX servers_cleanup ON servers (cleanup, host);
 CREATE INDEX servers_op ON servers (op_id);
 CREATE INDEX servers_group ON servers (group_id, deleted_at);
 CREATE INDEX servers_reservation ON servers (reservation_id);
@@ -153,7 +154,7 @@ CREATE TABLE aggregates (
     id         BIGINT       NOT NULL PRIMARY KEY,
     uuid       VARCHAR(36)  NOT NULL,
     name       VARCHAR(255) NOT NULL,
-    metadata   TEXT         NOT NULL,
+    metadata   MEDIUMTEXT   NOT NULL,
     version    BIGINT       NOT NULL,
     created_at DATETIME(6)  NOT NULL,
     updated_at DATETIME(6)  NULL

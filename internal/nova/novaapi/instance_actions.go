@@ -26,7 +26,7 @@ func viewAction(x *nova.Action, r *httpapi.Request) map[string]any {
 }
 
 func (a *API) listActions(r *httpapi.Request) (any, error) {
-	s, err := a.server(r)
+	s, err := a.pastServer(r)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *API) listActions(r *httpapi.Request) (any, error) {
 }
 
 func (a *API) showAction(r *httpapi.Request) (any, error) {
-	s, err := a.server(r)
+	s, err := a.pastServer(r)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ type stepView struct {
 // showTrace is Hastack's own: the 28 steps of a boot, or those of another
 // action with ?request_id=.
 func (a *API) showTrace(r *httpapi.Request) (any, error) {
-	s, err := a.server(r)
+	s, err := a.pastServer(r)
 	if err != nil {
 		return nil, err
 	}

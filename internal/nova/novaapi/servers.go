@@ -1,6 +1,7 @@
 package novaapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,11 +34,23 @@ func (a *API) server(r *httpapi.Request) (*nova.Server, error) {
 // serverFor loads the server of the path and enforces a rule on it. A server of
 // another project does not exist for those who may not act on it.
 func (a *API) serverFor(r *httpapi.Request, enforce func(policy.Target) error) (*nova.Server, error) {
+	return a.loaded(r, a.nova.Server, enforce)
+}
+
+// pastServer is server for what outlives one: its actions, since 2.21.
+func (a *API) pastServer(r *httpapi.Request) (*nova.Server, error) {
+	if r.Version().Before(2, 21) {
+		return a.server(r)
+	}
+	return a.loaded(r, a.nova.AnyServer, r.Enforce)
+}
+
+func (a *API) loaded(r *httpapi.Request, load func(context.Context, string) (*nova.Server, error), enforce func(policy.Target) error) (*nova.Server, error) {
 	id := r.PathValue("server_id")
 	if !ids.IsUUID(id) {
 		return nil, fault.New(fault.NotFound, "Instance %.60s could not be found.", id)
 	}
-	s, err := a.nova.Server(r.Context(), id)
+	s, err := load(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
