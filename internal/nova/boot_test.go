@@ -209,11 +209,16 @@ func TestDeleteDuringABootLeavesNothing(t *testing.T) {
 }
 
 func TestDeleteWorksWhileTheHostIsDownAndTheHostCleansUpLater(t *testing.T) {
-	c := novatest.New(t, novatest.WithConfig(nova.Config{ServiceDownAfter: 300 * time.Millisecond}))
+	c := novatest.New(t)
 	id := c.Boot(c.Flavor("small"), nil)
 	c.StopHost("host1")
-	time.Sleep(400 * time.Millisecond)
+	down := func(yes bool) {
+		list := c.Must(200, 93, "admin", "GET", "/os-services?host=host1&binary=nova-compute", nil).List("services")
+		c.Must(200, 93, "admin", "PUT", "/os-services/"+list[0]["id"].(string), M{"forced_down": yes})
+	}
+	down(true)
 	remove(t, c, id)
+	down(false)
 	list, err := c.Nova.AuditServers(context.Background(), "host1")
 	if err != nil || len(list) != 1 || !list[0].Cleanup {
 		t.Fatalf("the host is not told to clean up: %+v, %v", list, err)

@@ -89,6 +89,7 @@ func (a *API) routes() {
 	a.addHypervisorRoutes()
 	a.addServiceRoutes()
 	a.addQuotaRoutes()
+	a.addSecurityGroupRoutes()
 	a.addMiscRoutes()
 }
 

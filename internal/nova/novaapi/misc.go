@@ -36,7 +36,7 @@ type extensionView struct {
 func extensions() []extensionView {
 	var list []extensionView
 	for _, e := range [][2]string{
-		{"os-aggregates", "Aggregates"}, {"os-attach-interfaces", "AttachInterfaces"}, {"os-availability-zone", "AvailabilityZone"},
+		{"os-admin-actions", "AdminActions"}, {"os-aggregates", "Aggregates"}, {"os-attach-interfaces", "AttachInterfaces"}, {"os-availability-zone", "AvailabilityZone"},
 		{"os-config-drive", "ConfigDrive"}, {"os-console-output", "ConsoleOutput"}, {"os-extended-availability-zone", "ExtendedAvailabilityZone"},
 		{"os-extended-server-attributes", "ExtendedServerAttributes"}, {"os-extended-status", "ExtendedStatus"},
 		{"os-flavor-access", "FlavorAccess"}, {"os-flavor-extra-specs", "FlavorExtraSpecs"}, {"os-flavor-manage", "FlavorManage"},

@@ -279,11 +279,7 @@ func (a *API) listServerGroups(r *httpapi.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := []map[string]any{}
-	for _, g := range groups {
-		list = append(list, map[string]any{"id": g.ID, "name": g.Name, "description": g.Description, "tenant_id": g.ProjectID, "rules": []any{}})
-	}
-	return map[string]any{"security_groups": list}, nil
+	return map[string]any{"security_groups": viewSecurityGroups(groups)}, nil
 }
 
 // showTopology answers for servers without a NUMA topology of their own, which
