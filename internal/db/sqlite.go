@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,6 +63,27 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 	if err != nil {
 		return fail(err)
 	}
+	d := sqlitePools(base)
+	d.log, d.path = log, path
+	if err := checkWAL(ctx, d.DB.DB); err != nil {
+		_ = d.Close()
+		return fail(err)
+	}
+	closeWriter := d.cleanup
+	d.cleanup = func() error {
+		err := closeWriter()
+		if cleanup != nil {
+			cleanup()
+		}
+		return err
+	}
+	return d, nil
+}
+
+// sqlitePools makes the writer and the two pools: of connections that read, and
+// of shells for those who wait for the writer's turn, who are as many as they
+// like and take no connection from those who read.
+func sqlitePools(base driver.Connector) *DB {
 	c := &core{}
 	w := &writer{core: c, turn: semaphore.NewWeighted(1),
 		open: func(ctx context.Context) (rawConn, error) { return connectRaw(ctx, base) }}
@@ -69,33 +91,26 @@ func openSQLite(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) 
 	pool.SetMaxOpenConns(64)
 	pool.SetMaxIdleConns(4 + 2*runtime.GOMAXPROCS(0)) // few: each keeps pages in memory
 	pool.SetConnMaxIdleTime(time.Minute)
-	// The shells of those who wait for the writer's turn are as many as they like
-	// and take no connection from those who read.
 	shells := sql.OpenDB(&sqliteConnector{Connector: base, core: c, w: w})
 	shells.SetMaxIdleConns(64)
-
-	var mode string
-	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
-		_ = pool.Close()
-		return fail(err)
-	}
-	if mode != "wal" {
-		_ = pool.Close()
-		return fail(fmt.Errorf("journal mode is %q and cannot be made wal: the file system does not support it", mode))
-	}
 	d := sqliteDialect{sqlitedialect.New()}
 	return &DB{
 		DB: bun.NewDB(pool, d, bun.WithConnResolver(byKind{shells})), writing: bun.NewDB(shells, d), core: c,
-		log: log, path: path, cleanup: func() error {
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
-			defer cancel()
-			err := w.close(late)
-			if cleanup != nil {
-				cleanup()
-			}
-			return err
-		},
-	}, nil
+		cleanup: func() error { return w.close(closeWithin) },
+	}
+}
+
+// checkWAL refuses a file system on which readers and the writer would block
+// each other.
+func checkWAL(ctx context.Context, pool *sql.DB) error {
+	var mode string
+	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("journal mode is %q and cannot be made wal: the file system does not support it", mode)
+	}
+	return nil
 }
 
 // byKind sends single statements that write to the shells.

@@ -157,19 +157,21 @@ func (w *writer) reset(ctx context.Context) {
 	}
 }
 
-// close ends the connection, after whoever has the turn.
-func (w *writer) close(ctx context.Context) error {
-	if err := w.turn.Acquire(ctx, 1); err != nil {
-		return err
+// close ends the connection after whoever has the turn, or says that he does not
+// come to an end.
+func (w *writer) close(within time.Duration) error {
+	late := clock.System.Now().Add(within)
+	for !w.turn.TryAcquire(1) {
+		if clock.System.Now().After(late) {
+			return errors.New("close database: a transaction does not end")
+		}
+		<-clock.System.After(time.Millisecond)
 	}
 	defer w.turn.Release(1)
-	if w.group != nil {
-		w.commit(ctx)
-	}
 	if w.conn == nil {
 		return nil
 	}
-	err := w.conn.Close()
+	err := w.conn.Close() // an open group has no member that was told of success
 	w.conn = nil
 	return err
 }

@@ -174,7 +174,7 @@ func TestTwoRunnersDoEveryStepOnce(t *testing.T) {
 			return nil
 		}
 	}
-	cfg := Config{DB: d, Kinds: []Kind{{Name: "k", Steps: []Step{{Name: "a", Do: note("a")}, {Name: "b", Do: note("b")}}}}}
+	cfg := Config{DB: d, Lease: time.Minute, Kinds: []Kind{{Name: "k", Steps: []Step{{Name: "a", Do: note("a")}, {Name: "b", Do: note("b")}}}}}
 	one, two := start(t, cfg), start(t, cfg)
 	const n = 60
 	var wg sync.WaitGroup

@@ -172,7 +172,9 @@ func (r *Runner) renewLoop(ctx context.Context, stop <-chan struct{}) {
 
 func (r *Runner) renew(ctx context.Context, c clock.Clock) error {
 	now := c.Now()
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/4)
+	// Long enough to wait behind every writer of a machine with too much to do:
+	// a lease that is given up early only makes more work.
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/2)
 	defer cancel()
 	err := renewLeases(ctx, r.cfg.DB, r.owner, now.Add(r.cfg.Lease))
 	r.mu.Lock()
