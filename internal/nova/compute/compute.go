@@ -172,10 +172,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { a.watchDriver(ctx); return nil })
 	g.Go(func() error {
-		if err := a.join(ctx); err != nil {
-			return nil // only the end of ctx ends join
+		if a.join(ctx) == nil { // only the end of ctx makes it give up
+			a.beat(ctx)
 		}
-		a.beat(ctx)
 		return nil
 	})
 	return g.Wait()

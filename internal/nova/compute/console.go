@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/ids"
@@ -135,9 +137,7 @@ func (r *relay) serve(ctx context.Context) {
 		r.mu.Lock()
 		r.conns[c] = true
 		r.mu.Unlock()
-		r.wait.Add(1)
-		go func() {
-			defer r.wait.Done()
+		r.wait.Go(func() {
 			if err := r.carry(ctx, c); err != nil && !errors.Is(err, net.ErrClosed) {
 				r.log.DebugContext(ctx, "screen connection", slog.Any("error", err))
 			}
@@ -145,7 +145,7 @@ func (r *relay) serve(ctx context.Context) {
 			r.mu.Lock()
 			delete(r.conns, c)
 			r.mu.Unlock()
-		}()
+		})
 	}
 }
 
@@ -170,12 +170,15 @@ func (r *relay) carry(ctx context.Context, c net.Conn) error {
 		return err
 	}
 	defer screen.Close()
-	done := make(chan error, 2)
-	go func() { _, err := io.Copy(screen, in); done <- err }()
-	go func() { _, err := io.Copy(c, screen); done <- err }()
-	err = <-done
-	_ = screen.Close()
-	_ = c.Close()
-	<-done
-	return err
+	// The side that ends first ends the other, and only its error is told.
+	var g errgroup.Group
+	one := func(to io.Writer, from io.Reader) func() error {
+		return func() error {
+			_, err := io.Copy(to, from)
+			return errors.Join(err, screen.Close(), c.Close())
+		}
+	}
+	g.Go(one(screen, in))
+	g.Go(one(c, screen))
+	return g.Wait()
 }

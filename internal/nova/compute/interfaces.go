@@ -11,7 +11,6 @@ import (
 
 // AttachInterface implements rpc.Compute.
 func (a *Agent) AttachInterface(ctx context.Context, in rpc.AttachInterfaceArgs) (*rpc.VIF, error) {
-	var vif *rpc.VIF
 	r, err := a.doAnd(ctx, in.ServerOp, rpc.MethodAttachInterface, func(ctx context.Context, t *task) (rpc.Result, error) {
 		if err := t.info(ctx, ""); err != nil {
 			return rpc.Result{}, err
@@ -24,17 +23,17 @@ func (a *Agent) AttachInterface(ctx context.Context, in rpc.AttachInterfaceArgs)
 			}
 			return rpc.Result{}, err
 		}
-		vif = v
+		t.vif = v
 		nets := slices.DeleteFunc(slices.Clone(t.spec.Networks), func(n rpc.VIF) bool { return n.PortID == v.PortID })
 		return rpc.Result{PowerState: a.powerState(ctx, in.ServerID), Networks: append(nets, *v)}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if vif == nil {
-		return nil, fault.New(fault.Conflict, "the interface was not attached to server %s", r.op.ServerID)
+	if r.vif == nil {
+		return nil, fault.New(fault.Conflict, "the interface was not attached to server %s", in.ServerID)
 	}
-	return vif, nil
+	return r.vif, nil
 }
 
 // withRequest is a spec that asks for one more port, as attach treats it.

@@ -97,6 +97,7 @@ func (a *Agent) run(ctx context.Context, r *running, f work) error {
 	err := context.Cause(ctx)
 	if err == nil {
 		res, err = f(ctx, t)
+		r.vif = t.vif
 	}
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errStopping):

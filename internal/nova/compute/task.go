@@ -19,6 +19,7 @@ type task struct {
 	op     rpc.ServerOp
 	method string
 	spec   *rpc.ServerSpec
+	vif    *rpc.VIF // what an attach made, for the caller that waits
 
 	mu    sync.Mutex // guards steps: image and network go side by side
 	steps []rpc.Step

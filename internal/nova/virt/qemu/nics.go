@@ -81,8 +81,7 @@ func (g *guest) addDevice(ctx context.Context, args map[string]any, ports bool) 
 // hasDevice asks whether a device of that id exists.
 func (g *guest) hasDevice(ctx context.Context, id string) (bool, error) {
 	_, err := g.mon.do(ctx, "qom-list", map[string]any{"path": "/machine/peripheral/" + id})
-	var refused *qmpError
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*qmpError](err); refused {
 		return false, nil
 	}
 	return err == nil, err

@@ -83,8 +83,7 @@ func (d *Driver) UnplugTap(_ context.Context, name string) error {
 		return fault.New(fault.BadRequest, "%q is not a name for a tap device", name)
 	}
 	link, err := netlink.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
 		return nil
 	}
 	if err != nil {
