@@ -3,6 +3,7 @@ package neutron
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -88,12 +89,7 @@ func (s *Service) hostReaches(ctx context.Context, tx bun.Tx, host string, net *
 	if err != nil || a == nil {
 		return err == nil, err
 	}
-	for _, m := range a.BridgeMappings {
-		if m == net.PhysicalNetwork {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.Contains(a.BridgeMappings, net.PhysicalNetwork), nil
 }
 
 func saveAgent(ctx context.Context, tx bun.Tx, a *Agent) error {

@@ -297,7 +297,7 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, c Caller, id string, rev
 		if err := s.deletePortRows(ctx, tx, f.NetworkID, []string{f.FloatingPortID}); err != nil {
 			return err
 		}
-		return release(ctx, tx, f.ProjectID, quotaFloatingIP, 1)
+		return release(ctx, tx, f.ProjectID, quotaFloatingIP)
 	})
 	if err != nil {
 		return err

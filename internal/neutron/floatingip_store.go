@@ -60,7 +60,7 @@ func (s *Service) loadFloatingPorts(ctx context.Context, fips []*FloatingIP) err
 		return nil
 	}
 	ports := []*Port{}
-	if err := s.db.NewSelect().Model(&ports).Where("id IN (?)", bun.In(portIDs)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&ports).Where("id IN (?)", bun.List(portIDs)).Scan(ctx); err != nil {
 		return fmt.Errorf("read ports of floating ips: %w", err)
 	}
 	byID := map[string]*Port{}

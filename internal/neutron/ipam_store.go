@@ -281,7 +281,7 @@ func (s *Service) addToAutoPorts(ctx context.Context, tx bun.Tx, n *Subnet) erro
 	}
 	ports := []*Port{}
 	err := tx.NewSelect().Model(&ports).Where("network_id = ?", n.NetworkID).
-		Where("device_owner NOT IN (?)", bun.In([]string{ownerRouter, ownerGateway, ownerFloatingIP})).Scan(ctx)
+		Where("device_owner NOT IN (?)", bun.List([]string{ownerRouter, ownerGateway, ownerFloatingIP})).Scan(ctx)
 	if err != nil {
 		return fmt.Errorf("read ports of network %s: %w", n.NetworkID, err)
 	}
@@ -302,7 +302,7 @@ func (s *Service) usedAddresses(ctx context.Context, networkIDs []string) (map[s
 	if len(networkIDs) == 0 {
 		return out, nil
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT subnet_id, ip_address FROM ip_allocations WHERE network_id IN (?)", bun.In(networkIDs))
+	rows, err := s.db.QueryContext(ctx, "SELECT subnet_id, ip_address FROM ip_allocations WHERE network_id IN (?)", bun.List(networkIDs))
 	if err != nil {
 		return nil, err
 	}

@@ -205,7 +205,7 @@ func (s *Service) deleteNetworkRows(ctx context.Context, tx bun.Tx, n *Network, 
 		return err
 	}
 	for _, owner := range owners {
-		if err := release(ctx, tx, owner, quotaSubnet, 1); err != nil {
+		if err := release(ctx, tx, owner, quotaSubnet); err != nil {
 			return err
 		}
 	}
@@ -221,7 +221,7 @@ func (s *Service) deleteNetworkRows(ctx context.Context, tx bun.Tx, n *Network, 
 			return err
 		}
 	}
-	return release(ctx, tx, n.ProjectID, quotaNetwork, 1)
+	return release(ctx, tx, n.ProjectID, quotaNetwork)
 }
 
 // servesOutside tells whether a gateway or a floating IP is on the network.

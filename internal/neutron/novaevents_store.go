@@ -49,7 +49,7 @@ func (s *Service) earliestEvent(ctx context.Context) (time.Time, error) {
 }
 
 func (s *Service) dropEvents(ctx context.Context, events []novaEvent) error {
-	_, err := exec(ctx, s.db, "DELETE FROM nova_events WHERE id IN (?)", bun.In(eventIDs(events)))
+	_, err := exec(ctx, s.db, "DELETE FROM nova_events WHERE id IN (?)", bun.List(eventIDs(events)))
 	return err
 }
 
@@ -84,7 +84,7 @@ func (s *Service) noteReaddressed(ctx context.Context, tx bun.Tx, ch *change) er
 		return nil
 	}
 	ports := []*Port{}
-	err := tx.NewSelect().Model(&ports).Column("id", "device_id", "device_owner").Where("id IN (?)", bun.In(ch.readdressed)).Scan(ctx)
+	err := tx.NewSelect().Model(&ports).Column("id", "device_id", "device_owner").Where("id IN (?)", bun.List(ch.readdressed)).Scan(ctx)
 	if err != nil {
 		return err
 	}

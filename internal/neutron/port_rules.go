@@ -137,8 +137,7 @@ func checkDNSName(attr, name string, limit int) error {
 	if name == "" {
 		return nil
 	}
-	labels := strings.Split(name, ".")
-	for _, l := range labels {
+	for l := range strings.SplitSeq(name, ".") {
 		bad := l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' ||
 			strings.Trim(strings.ToLower(l), "abcdefghijklmnopqrstuvwxyz0123456789-") != ""
 		if bad || len(name) > limit {

@@ -44,27 +44,28 @@ func filterFixedIPs(q *bun.SelectQuery, values []string) (*bun.SelectQuery, erro
 		}
 		keys[k] = append(keys[k], val)
 	}
-	sub := "SELECT a.port_id FROM ip_allocations a WHERE 1 = 1"
+	conds := []string{"1 = 1"}
 	var args []any
 	for _, k := range []string{"subnet_id", "ip_address"} {
 		if vals := keys[k]; len(vals) > 0 {
-			sub += " AND a." + k + " IN (?)"
-			args = append(args, bun.In(vals))
+			conds = append(conds, "a."+k+" IN (?)")
+			args = append(args, bun.List(vals))
 		}
 	}
-	if subs := keys["ip_address_substr"]; len(subs) > 0 {
-		sub += " AND (1 = 0"
-		for _, v := range subs {
-			sub += " OR INSTR(a.ip_address, ?) > 0"
+	if parts := keys["ip_address_substr"]; len(parts) > 0 {
+		var any []string
+		for _, v := range parts {
+			any = append(any, "INSTR(a.ip_address, ?) > 0")
 			args = append(args, v)
 		}
-		sub += ")"
+		conds = append(conds, "("+strings.Join(any, " OR ")+")")
 	}
+	sub := "SELECT a.port_id FROM ip_allocations a WHERE " + strings.Join(conds, " AND ")
 	return q.Where("port.id IN ("+sub+")", args...), nil
 }
 
 func filterGroups(q *bun.SelectQuery, values []string) (*bun.SelectQuery, error) {
-	return q.Where("port.id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.In(values)), nil
+	return q.Where("port.id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.List(values)), nil
 }
 
 // selectPorts reads ports narrowed to the caller's project and to networks
@@ -131,7 +132,7 @@ func unlinkGroups(ctx context.Context, tx bun.Tx, portID string) error {
 // deletePortRows removes ports of one network with all that hangs on them.
 func (s *Service) deletePortRows(ctx context.Context, tx bun.Tx, networkID string, portIDs []string) error {
 	var owners []string
-	if err := tx.NewSelect().Table("ports").Column("project_id").Where("id IN (?)", bun.In(portIDs)).Scan(ctx, &owners); err != nil {
+	if err := tx.NewSelect().Table("ports").Column("project_id").Where("id IN (?)", bun.List(portIDs)).Scan(ctx, &owners); err != nil {
 		return err
 	}
 	for _, q := range []string{
@@ -139,7 +140,7 @@ func (s *Service) deletePortRows(ctx context.Context, tx bun.Tx, networkID strin
 		"DELETE FROM ip_allocations WHERE port_id IN (?)",
 		"DELETE FROM ports WHERE id IN (?)",
 	} {
-		if _, err := exec(ctx, tx, q, bun.In(portIDs)); err != nil {
+		if _, err := exec(ctx, tx, q, bun.List(portIDs)); err != nil {
 			return fmt.Errorf("delete ports of network %s: %w", networkID, err)
 		}
 	}
@@ -147,7 +148,7 @@ func (s *Service) deletePortRows(ctx context.Context, tx bun.Tx, networkID strin
 		if owner == "" {
 			continue
 		}
-		if err := release(ctx, tx, owner, quotaPort, 1); err != nil {
+		if err := release(ctx, tx, owner, quotaPort); err != nil {
 			return err
 		}
 	}
@@ -177,7 +178,7 @@ func hasFloatingIP(ctx context.Context, tx bun.Tx, portID, ip string) (bool, err
 func portsForStatus(ctx context.Context, tx bun.Tx, portIDs []string) ([]*Port, error) {
 	ports := []*Port{}
 	err := tx.NewSelect().Model(&ports).Column("id", "status", "admin_state_up", "device_id", "device_owner", "binding_host").
-		Where("id IN (?)", bun.In(portIDs)).Scan(ctx)
+		Where("id IN (?)", bun.List(portIDs)).Scan(ctx)
 	return ports, err
 }
 

@@ -3,6 +3,7 @@ package neutron
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,9 +45,7 @@ func standardColumns(extra columns) columns {
 		"updated_at":      {name: "updated_at", kind: colTime},
 		"changed-since":   {kind: colSpecial, apply: changedSince},
 	}
-	for k, v := range extra {
-		c[k] = v
-	}
+	maps.Copy(c, extra)
 	return c
 }
 
@@ -141,7 +140,7 @@ func applyFilter(q *bun.SelectQuery, cols columns, kind Kind, name string, value
 			}
 			bools = append(bools, b)
 		}
-		return q.Where("? IN (?)", bun.Ident(col.name), bun.In(bools)), nil
+		return q.Where("? IN (?)", bun.Ident(col.name), bun.List(bools)), nil
 	case colInt:
 		ints := make([]int64, 0, len(values))
 		for _, v := range values {
@@ -151,12 +150,12 @@ func applyFilter(q *bun.SelectQuery, cols columns, kind Kind, name string, value
 			}
 			ints = append(ints, n)
 		}
-		return q.Where("? IN (?)", bun.Ident(col.name), bun.In(ints)), nil
+		return q.Where("? IN (?)", bun.Ident(col.name), bun.List(ints)), nil
 	}
 	if col.null && slices.Contains(values, "") {
-		return q.Where("(? IS NULL OR ? IN (?))", bun.Ident(col.name), bun.Ident(col.name), bun.In(values)), nil
+		return q.Where("(? IS NULL OR ? IN (?))", bun.Ident(col.name), bun.Ident(col.name), bun.List(values)), nil
 	}
-	return q.Where("? IN (?)", bun.Ident(col.name), bun.In(values)), nil
+	return q.Where("? IN (?)", bun.Ident(col.name), bun.List(values)), nil
 }
 
 func parseBool(v string) (bool, error) {

@@ -77,12 +77,8 @@ func (s *Service) deleteQuotaRows(ctx context.Context, projectID string) (int64,
 	return exec(ctx, s.db, "DELETE FROM quotas WHERE project_id = ?", projectID)
 }
 
-// release gives n of a project's quota back.
-func release(ctx context.Context, tx bun.Tx, projectID, resource string, n int) error {
-	if n == 0 {
-		return nil
-	}
-	_, err := exec(ctx, tx, "UPDATE quota_usages SET used = used - ? WHERE project_id = ? AND resource = ? AND used >= ?",
-		n, projectID, resource, n)
+// release gives one of a project's quota back.
+func release(ctx context.Context, tx bun.Tx, projectID, resource string) error {
+	_, err := exec(ctx, tx, "UPDATE quota_usages SET used = used - 1 WHERE project_id = ? AND resource = ? AND used > 0", projectID, resource)
 	return err
 }

@@ -110,7 +110,7 @@ func (s *Service) DeleteRBACPolicy(ctx context.Context, c Caller, id string) err
 		if err := removeRow(ctx, tx, "rbac_policies", id, rbacPolicyNotFound); err != nil {
 			return err
 		}
-		return release(ctx, tx, p.ProjectID, quotaRBAC, 1)
+		return release(ctx, tx, p.ProjectID, quotaRBAC)
 	})
 }
 

@@ -217,7 +217,7 @@ func (s *Service) DeleteRouter(ctx context.Context, c Caller, id string, revisio
 			}
 			return err
 		}
-		return release(ctx, tx, r.ProjectID, quotaRouter, 1)
+		return release(ctx, tx, r.ProjectID, quotaRouter)
 	})
 	if err != nil {
 		return err

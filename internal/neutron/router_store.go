@@ -64,7 +64,7 @@ func (s *Service) saveRouter(ctx context.Context, tx bun.Tx, r *Router) error {
 func (s *Service) portsOfRouter(ctx context.Context, idb bun.IDB, id string) ([]*Port, error) {
 	ports := []*Port{}
 	err := idb.NewSelect().Model(&ports).Where("device_id = ?", id).
-		Where("device_owner IN (?)", bun.In([]string{ownerRouter, ownerGateway})).Order("id").Scan(ctx)
+		Where("device_owner IN (?)", bun.List([]string{ownerRouter, ownerGateway})).Order("id").Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read ports of router %s: %w", id, err)
 	}
@@ -76,7 +76,7 @@ func (s *Service) subnetsByID(ctx context.Context, idb bun.IDB, subnetIDs []stri
 	if len(subnetIDs) == 0 {
 		return out, nil
 	}
-	if err := idb.NewSelect().Model(&out).Where("id IN (?)", bun.In(subnetIDs)).Scan(ctx); err != nil {
+	if err := idb.NewSelect().Model(&out).Where("id IN (?)", bun.List(subnetIDs)).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read subnets: %w", err)
 	}
 	return out, nil

@@ -65,7 +65,7 @@ func (s *Service) loadRules(ctx context.Context, idb bun.IDB, groups []*Security
 		groupIDs = append(groupIDs, g.ID)
 	}
 	rules := []*SecurityGroupRule{}
-	err := idb.NewSelect().Model(&rules).Where("security_group_id IN (?)", bun.In(groupIDs)).Order("created_at", "id").Scan(ctx)
+	err := idb.NewSelect().Model(&rules).Where("security_group_id IN (?)", bun.List(groupIDs)).Order("created_at", "id").Scan(ctx)
 	if err != nil {
 		return fmt.Errorf("read security group rules: %w", err)
 	}
@@ -116,7 +116,7 @@ func (s *Service) deleteGroupRows(ctx context.Context, tx bun.Tx, g *SecurityGro
 		if r.SecurityGroupID != g.ID {
 			ch.groups = append(ch.groups, r.SecurityGroupID)
 		}
-		if err := release(ctx, tx, r.ProjectID, quotaRule, 1); err != nil {
+		if err := release(ctx, tx, r.ProjectID, quotaRule); err != nil {
 			return err
 		}
 	}
@@ -129,14 +129,14 @@ func (s *Service) deleteGroupRows(ctx context.Context, tx bun.Tx, g *SecurityGro
 	if _, err := exec(ctx, tx, "DELETE FROM security_groups WHERE id = ?", g.ID); err != nil {
 		return err
 	}
-	return release(ctx, tx, g.ProjectID, quotaSecurityGroup, 1)
+	return release(ctx, tx, g.ProjectID, quotaSecurityGroup)
 }
 
 // groupsOfProject are those of the groups that the project owns.
 func groupsOfProject(ctx context.Context, tx bun.Tx, projectID string, groupIDs []string) ([]string, error) {
 	var have []string
 	err := tx.NewSelect().Table("security_groups").Column("id").
-		Where("project_id = ? AND id IN (?)", projectID, bun.In(groupIDs)).Scan(ctx, &have)
+		Where("project_id = ? AND id IN (?)", projectID, bun.List(groupIDs)).Scan(ctx, &have)
 	if err != nil {
 		return nil, fmt.Errorf("read security groups: %w", err)
 	}

@@ -258,6 +258,6 @@ func (s *Service) DeleteSecurityGroupRule(ctx context.Context, c Caller, id stri
 		if err := s.touchGroup(ctx, tx, r.SecurityGroupID); err != nil {
 			return err
 		}
-		return release(ctx, tx, r.ProjectID, quotaRule, 1)
+		return release(ctx, tx, r.ProjectID, quotaRule)
 	})
 }

@@ -67,7 +67,7 @@ func (s *Service) markDefault(ctx context.Context, idb bun.IDB, rules []*Securit
 	}
 	var defaults []string
 	err := idb.NewSelect().Table("default_security_groups").Column("security_group_id").
-		Where("security_group_id IN (?)", bun.In([]string(sortedSet(groupIDs)))).Scan(ctx, &defaults)
+		Where("security_group_id IN (?)", bun.List([]string(sortedSet(groupIDs)))).Scan(ctx, &defaults)
 	if err != nil {
 		return fmt.Errorf("read default groups: %w", err)
 	}

@@ -248,7 +248,7 @@ func (s *Service) DeleteSubnet(ctx context.Context, c Caller, id string, revisio
 			}
 			return err
 		}
-		if err := release(ctx, tx, n.ProjectID, quotaSubnet, 1); err != nil {
+		if err := release(ctx, tx, n.ProjectID, quotaSubnet); err != nil {
 			return err
 		}
 		return s.ensureDHCP(ctx, tx, net, ch)

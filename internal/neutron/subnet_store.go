@@ -87,7 +87,7 @@ func (s *Service) subnetsOf(ctx context.Context, idb bun.IDB, networkIDs ...stri
 	if len(networkIDs) == 0 {
 		return out, nil
 	}
-	if err := idb.NewSelect().Model(&out).Where("network_id IN (?)", bun.In(networkIDs)).Order("id").Scan(ctx); err != nil {
+	if err := idb.NewSelect().Model(&out).Where("network_id IN (?)", bun.List(networkIDs)).Order("id").Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read subnets: %w", err)
 	}
 	return out, nil

@@ -22,7 +22,7 @@ func (s *Service) portsForSync(ctx context.Context, host string, portIDs []strin
 	case len(portIDs) == 0:
 		return ports, nil
 	default:
-		q = q.Where("id IN (?)", bun.In(portIDs))
+		q = q.Where("id IN (?)", bun.List(portIDs))
 	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read ports of host %s: %w", host, err)
@@ -45,7 +45,7 @@ func (s *Service) networksPresentOn(ctx context.Context, host string, networkIDs
 		return out, nil
 	}
 	err := s.db.NewSelect().Table("ports").ColumnExpr("DISTINCT network_id").
-		Where("binding_host = ? AND network_id IN (?)", host, bun.In(networkIDs)).Scan(ctx, &out)
+		Where("binding_host = ? AND network_id IN (?)", host, bun.List(networkIDs)).Scan(ctx, &out)
 	return out, err
 }
 
@@ -61,7 +61,7 @@ func (s *Service) routersForSync(ctx context.Context, host string, only *rpc.Cha
 		}
 		named, nets := append([]string{""}, only.Routers...), append([]string{""}, only.Networks...)
 		q = q.Where("(router.id IN (?) OR router.gw_network_id IN (?) OR router.id IN (SELECT rp.router_id FROM router_ports rp WHERE rp.network_id IN (?)))",
-			bun.In(named), bun.In(nets), bun.In(nets))
+			bun.List(named), bun.List(nets), bun.List(nets))
 	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read routers of host %s: %w", host, err)
@@ -74,7 +74,7 @@ func (s *Service) networksByID(ctx context.Context, networkIDs []string) ([]*Net
 	if len(networkIDs) == 0 {
 		return out, nil
 	}
-	if err := s.db.NewSelect().Model(&out).Where("id IN (?)", bun.In(networkIDs)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&out).Where("id IN (?)", bun.List(networkIDs)).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read networks: %w", err)
 	}
 	return out, nil
@@ -87,7 +87,7 @@ func (s *Service) routedSubnets(ctx context.Context, networkIDs []string) (map[s
 		return out, nil
 	}
 	var subnets []string
-	err := s.db.NewSelect().Table("router_ports").Column("subnet_id").Where("network_id IN (?)", bun.In(networkIDs)).Scan(ctx, &subnets)
+	err := s.db.NewSelect().Table("router_ports").Column("subnet_id").Where("network_id IN (?)", bun.List(networkIDs)).Scan(ctx, &subnets)
 	for _, id := range subnets {
 		out[id] = true
 	}
@@ -113,7 +113,7 @@ func (s *Service) remoteGroups(ctx context.Context, groupIDs []string) (map[stri
 		return out, nil
 	}
 	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT security_group_id, remote_group_id FROM security_group_rules
-		WHERE security_group_id IN (?) AND remote_group_id IS NOT NULL`, bun.In(groupIDs))
+		WHERE security_group_id IN (?) AND remote_group_id IS NOT NULL`, bun.List(groupIDs))
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Service) remoteGroups(ctx context.Context, groupIDs []string) (map[stri
 
 func (s *Service) groupsByID(ctx context.Context, groupIDs []string) ([]*SecurityGroup, error) {
 	groups := []*SecurityGroup{}
-	if err := s.db.NewSelect().Model(&groups).Where("id IN (?)", bun.In(groupIDs)).Order("id").Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&groups).Where("id IN (?)", bun.List(groupIDs)).Order("id").Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read security groups: %w", err)
 	}
 	return groups, s.loadRules(ctx, s.db, groups)
@@ -144,7 +144,7 @@ func (s *Service) groupMembers(ctx context.Context, groups map[string]bool) (map
 	if len(groups) == 0 {
 		return out, nil
 	}
-	groupIDs := bun.In(slices.Sorted(maps.Keys(groups)))
+	groupIDs := bun.List(slices.Sorted(maps.Keys(groups)))
 	// Addresses come from the table of claims, row by row: a group may have
 	// thousands, and this is read at each change of one.
 	rows, err := s.db.QueryContext(ctx, `SELECT g.security_group_id, a.ip_address FROM port_security_groups g
@@ -171,7 +171,7 @@ func (s *Service) addMemberPairs(ctx context.Context, groups map[string]bool, ou
 	ports := []*Port{}
 	err := s.db.NewSelect().Model(&ports).Column("id", "allowed_address_pairs", "security_groups").
 		Where("allowed_address_pairs NOT IN ('[]', 'null', '')").
-		Where("id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.In(slices.Sorted(maps.Keys(groups)))).
+		Where("id IN (SELECT g.port_id FROM port_security_groups g WHERE g.security_group_id IN (?))", bun.List(slices.Sorted(maps.Keys(groups)))).
 		Order("id").Scan(ctx)
 	if err != nil {
 		return fmt.Errorf("read address pairs of security groups: %w", err)
@@ -197,7 +197,7 @@ func (s *Service) tunnels(ctx context.Context) (map[string]string, error) {
 func (s *Service) portsElsewhere(ctx context.Context, host string, networkIDs []string) ([]*Port, error) {
 	ports := []*Port{}
 	err := s.db.NewSelect().Model(&ports).Column("id", "network_id", "mac_address", "fixed_ips", "binding_host").
-		Where("network_id IN (?) AND binding_host NOT IN ('', ?) AND vif_type = ?", bun.In(networkIDs), host, vifBridge).
+		Where("network_id IN (?) AND binding_host NOT IN ('', ?) AND vif_type = ?", bun.List(networkIDs), host, vifBridge).
 		Order("id").Scan(ctx)
 	return ports, err
 }
@@ -207,8 +207,8 @@ func (s *Service) portsOfRouters(ctx context.Context, routerIDs []string) ([]*Po
 	if len(routerIDs) == 0 {
 		return ports, nil
 	}
-	err := s.db.NewSelect().Model(&ports).Where("device_id IN (?)", bun.In(routerIDs)).
-		Where("device_owner IN (?)", bun.In([]string{ownerRouter, ownerGateway})).Order("id").Scan(ctx)
+	err := s.db.NewSelect().Model(&ports).Where("device_id IN (?)", bun.List(routerIDs)).
+		Where("device_owner IN (?)", bun.List([]string{ownerRouter, ownerGateway})).Order("id").Scan(ctx)
 	return ports, err
 }
 
@@ -218,8 +218,8 @@ func (s *Service) portsOnNetworks(ctx context.Context, networkIDs []string) ([]*
 	ports := []*Port{}
 	err := s.db.NewSelect().Model(&ports).
 		Column("id", "network_id", "mac_address", "dns_name", "device_owner", "binding_host", "fixed_ips", "extra_dhcp_opts").
-		Where("network_id IN (?)", bun.In(networkIDs)).
-		Where("device_owner NOT IN (?)", bun.In([]string{ownerDHCP, ownerGateway, ownerFloatingIP})).Order("id").Scan(ctx)
+		Where("network_id IN (?)", bun.List(networkIDs)).
+		Where("device_owner NOT IN (?)", bun.List([]string{ownerDHCP, ownerGateway, ownerFloatingIP})).Order("id").Scan(ctx)
 	return ports, err
 }
 
@@ -227,12 +227,12 @@ func (s *Service) portsOnNetworks(ctx context.Context, networkIDs []string) ([]*
 func (s *Service) dhcpPortsOn(ctx context.Context, host string, networkIDs []string) ([]*Port, error) {
 	ports := []*Port{}
 	err := s.db.NewSelect().Model(&ports).Where("binding_host = ? AND device_owner = ?", host, ownerDHCP).
-		Where("network_id IN (?)", bun.In(networkIDs)).Scan(ctx)
+		Where("network_id IN (?)", bun.List(networkIDs)).Scan(ctx)
 	return ports, err
 }
 
 func (s *Service) floatingIPsOfRouters(ctx context.Context, routerIDs []string) ([]*FloatingIP, error) {
 	fips := []*FloatingIP{}
-	err := s.db.NewSelect().Model(&fips).Where("router_id IN (?)", bun.In(routerIDs)).Order("id").Scan(ctx)
+	err := s.db.NewSelect().Model(&fips).Where("router_id IN (?)", bun.List(routerIDs)).Order("id").Scan(ctx)
 	return fips, err
 }

@@ -141,8 +141,7 @@ func (f *form) gateway(t policy.Target) (*neutron.GatewayInfo, error) {
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
-		f.invalid("external_gateway_info", "'%s' is not an object.", pyText(raw))
-		return nil, nil
+		return nil, badRequest("Invalid input for external_gateway_info. Reason: '%s' is not an object.", pyText(raw))
 	}
 	for name := range members {
 		rule := f.action + ":external_gateway_info:" + name

@@ -2,6 +2,7 @@ package neutronapi_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -55,9 +56,7 @@ func TestSec51RulesThatNoFilterHoldsAreRefused(t *testing.T) {
 		{"remote_group_id": "not-a-uuid"},
 	} {
 		body := m{"security_group_id": group, "direction": "ingress"}
-		for k, v := range bad {
-			body[k] = v
-		}
+		maps.Copy(body, bad)
 		if r := c.Do("member", "POST", "/v2.0/security-group-rules", m{"security_group_rule": body}); r.Status != 400 {
 			t.Errorf("%v: %d %s", bad, r.Status, r.Text)
 		}
