@@ -136,3 +136,33 @@ func TestURLsThatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+func TestCloseUnderLoadEndsEverybody(t *testing.T) {
+	d, err := db.Open(t.Context(), db.Config{URL: "sqlite::memory:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Migrate(t.Context(), schema()); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				id := fmt.Sprintf("%d-%d", i, n)
+				err := d.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+					_, err := tx.NewInsert().Model(&thing{ID: id, Name: id, MadeAt: stamp}).Exec(ctx)
+					return err
+				})
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(20 * time.Millisecond)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}

@@ -29,8 +29,9 @@ type writer struct {
 	waiting atomic.Int64 // units that wait for turn
 
 	// The next are the holder's of turn.
-	conn  rawConn
-	group *group
+	conn   rawConn
+	group  *group
+	closed bool
 }
 
 // A group is the units that share one commit.
@@ -50,6 +51,8 @@ const (
 	groupAge     = 5 * time.Millisecond
 )
 
+var errClosed = errors.New("the database was closed")
+
 // errGroupLost is what units get whose commit another one's error prevented.
 // Nothing of them remains; they are repeated.
 var errGroupLost = errors.New("the shared transaction was rolled back")
@@ -67,6 +70,10 @@ func (w *writer) enter(ctx context.Context) error {
 	}
 	if w.group != nil {
 		return nil
+	}
+	if w.closed {
+		w.turn.Release(1)
+		return errClosed
 	}
 	ctx = context.WithoutCancel(ctx)
 	if w.conn == nil {
@@ -168,10 +175,15 @@ func (w *writer) close(within time.Duration) error {
 		<-clock.System.After(time.Millisecond)
 	}
 	defer w.turn.Release(1)
+	w.closed = true
+	if g := w.group; g != nil { // nobody in it was told of success
+		w.group, g.err = nil, errClosed
+		close(g.done)
+	}
 	if w.conn == nil {
 		return nil
 	}
-	err := w.conn.Close() // an open group has no member that was told of success
+	err := w.conn.Close()
 	w.conn = nil
 	return err
 }
