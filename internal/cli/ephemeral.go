@@ -84,10 +84,10 @@ func (a *app) announce(ctx context.Context, cfg *config.Config, o upOptions) err
 	fd := a.firstDay(cfg, secrets, o, newProgress(a.err))
 	fd.Boot = false
 	if _, err := firstday.Ensure(ctx, fd); err != nil {
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			return err
 		}
-		return err
+		return nil // interrupted: the announcement is not wanted any more
 	}
 	b, err := json.Marshal(announcement{
 		AuthURL: cfg.AuthURL(), Region: cfg.Region, CloudsYAML: cloudsFile(cfg.StateDir), StateDir: cfg.StateDir,

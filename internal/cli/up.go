@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,8 +106,8 @@ func (a *app) start(ctx context.Context, o upOptions, p *progress) (*daemon, err
 	}
 	died := make(chan error, 1)
 	go func() {
-		err := cmd.Wait()
-		died <- fmt.Errorf("%s (%v)", tail(logFile(a.stateDir)), err)
+		err := cmp.Or(cmd.Wait(), errors.New("exit code 0"))
+		died <- fmt.Errorf("%s (%w)", tail(logFile(a.stateDir)), err)
 	}()
 	if err := waitReady(ctx, cfg.Listen, died, p.detail); err != nil {
 		_ = cmd.Process.Signal(os.Interrupt)

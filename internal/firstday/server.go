@@ -221,7 +221,7 @@ func (c *content) sshAnswers(ctx context.Context) (bool, error) {
 	d := net.Dialer{Timeout: 2 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(c.out.FloatingIP, "22"))
 	if err != nil {
-		return false, nil //nolint:nilerr // not yet
+		return false, nil // not yet
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(c.cfg.Clock.Now().Add(20 * time.Second)); err != nil {
@@ -233,7 +233,7 @@ func (c *content) sshAnswers(ctx context.Context) (bool, error) {
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
 	if err != nil {
-		return false, nil //nolint:nilerr // not yet
+		return false, nil // not yet
 	}
 	return true, sc.Close()
 }

@@ -68,7 +68,7 @@ func (rt *Router) outermost(next http.Handler) http.Handler {
 		}
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				rt.cfg.Log.ErrorContext(ctx, "request panicked", "panic", p, "stack", string(debug.Stack()))

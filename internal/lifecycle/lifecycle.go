@@ -39,7 +39,7 @@ func Run(ctx context.Context, log *slog.Logger, parts []Part, ready func()) erro
 	failed := make(chan error, len(parts))
 	err := func() error {
 		for _, p := range parts {
-			if err := ctx.Err(); err != nil {
+			if ctx.Err() != nil {
 				return nil
 			}
 			r, err := start(ctx, p, failed)

@@ -28,7 +28,7 @@ func removeServers(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("find servers: %w", err)
 	}
-	defer driver.Close()
+	defer closeDriver(driver)
 	known, err := driver.Recover(ctx)
 	if err != nil {
 		return fmt.Errorf("find servers: %w", err)
@@ -81,10 +81,14 @@ func RunningServers(ctx context.Context, cfg *config.Config) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find servers: %w", err)
 	}
-	defer driver.Close()
+	defer closeDriver(driver)
 	inv, err := driver.Inventory(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("find servers: %w", err)
 	}
 	return len(inv.Processes), nil
 }
+
+// closeDriver lets go of the servers; nothing is lost if that fails, for the
+// process ends soon.
+func closeDriver(d *qemu.Driver) { _ = d.Close() }

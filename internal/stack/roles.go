@@ -11,9 +11,6 @@ import (
 type role struct {
 	name  string
 	build func(ctx context.Context, s *Stack) error
-	// hypervisor tells that the role works on the machine itself and has no
-	// part in a cloud of simulated hosts.
-	machine bool
 }
 
 // roleTable lists every role, in the order in which they start.
@@ -28,11 +25,11 @@ func roleTable() []role {
 		{name: "nova-api", build: buildNovaAPI},
 		{name: "nova-metadata", build: buildMetadata},
 		{name: "nova-novncproxy", build: buildNoVNCProxy},
-		{name: "neutron-agent", build: buildNetworkAgent, machine: true},
-		{name: "neutron-l2-agent", build: networkPart("l2"), machine: true},
-		{name: "neutron-l3-agent", build: networkPart("l3"), machine: true},
-		{name: "neutron-dhcp-agent", build: networkPart("dhcp"), machine: true},
-		{name: "neutron-metadata-agent", build: networkPart("metadata"), machine: true},
+		{name: "neutron-agent", build: buildNetworkAgent},
+		{name: "neutron-l2-agent", build: networkPart("l2")},
+		{name: "neutron-l3-agent", build: networkPart("l3")},
+		{name: "neutron-dhcp-agent", build: networkPart("dhcp")},
+		{name: "neutron-metadata-agent", build: networkPart("metadata")},
 		{name: "nova-compute", build: buildCompute},
 		{name: "auditor", build: buildAuditor},
 	}
@@ -67,6 +64,3 @@ func expand(roles []string) ([]string, error) {
 	}
 	return out, nil
 }
-
-// has tells whether this process was given a role.
-func (s *Stack) has(role string) bool { return slices.Contains(s.roles, role) }

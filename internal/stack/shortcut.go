@@ -20,14 +20,19 @@ type shortcut struct {
 	calls   atomic.Int64
 }
 
+// bare is a caller's context without its values: what a handler would get from
+// the wire.
+type bare struct{ context.Context }
+
+func (bare) Value(any) any { return nil }
+
 // RoundTrip answers as soon as the handler has written its header.
 func (s *shortcut) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.calls.Add(1)
 	if req.URL.Host != s.host {
 		return s.base.RoundTrip(req)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	unlink := context.AfterFunc(req.Context(), cancel)
+	ctx, cancel := context.WithCancel(bare{req.Context()})
 	in := req.Clone(ctx)
 	in.RequestURI = req.URL.RequestURI()
 	in.Host = s.host
@@ -38,7 +43,6 @@ func (s *shortcut) RoundTrip(req *http.Request) (*http.Response, error) {
 	pr, pw := io.Pipe()
 	w := &pipeWriter{header: http.Header{}, body: pw, ready: make(chan struct{})}
 	go func() {
-		defer unlink()
 		defer cancel()
 		defer func() {
 			err := io.EOF

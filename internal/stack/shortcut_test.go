@@ -65,6 +65,7 @@ func TestShortcutBehavesLikeASocket(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer resp.Body.Close()
 			b, err := io.ReadAll(resp.Body)
 			if err != nil || string(b) != big || resp.StatusCode != 202 || resp.Header.Get("X-Got") != "yes" {
 				t.Errorf("echo: %d, %d bytes, %v", resp.StatusCode, len(b), err)

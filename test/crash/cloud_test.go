@@ -44,7 +44,6 @@ type cloud struct {
 	bin, dir, listen string
 	cmd              *exec.Cmd
 	exited           chan error
-	log              *os.File
 	imageID, netID   string
 	auth             gophercloud.AuthOptions
 }
