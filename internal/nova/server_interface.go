@@ -115,14 +115,6 @@ func (s *Service) ExternalEvents(ctx context.Context, events []rpc.ExternalEvent
 	return codes, nil
 }
 
-// A SecurityGroup is Neutron's, as os-security-groups on a server shows it.
-type SecurityGroup struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	ProjectID   string `json:"project_id"`
-}
-
 type sgPort struct {
 	ID     string   `json:"id"`
 	Groups []string `json:"security_groups"`

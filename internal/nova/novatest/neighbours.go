@@ -23,6 +23,7 @@ type Neighbours struct {
 	images   map[string]map[string]any
 	networks map[string]map[string]any
 	ports    map[string]map[string]any
+	groups   []map[string]any
 	provs    map[string]*provider
 	claims   map[string]*claim
 	fail     map[string]int // "METHOD /path prefix" → status
@@ -50,7 +51,7 @@ type claim struct {
 
 func newNeighbours() *Neighbours {
 	return &Neighbours{calls: map[string]int{}, images: map[string]map[string]any{}, networks: map[string]map[string]any{},
-		ports: map[string]map[string]any{}, provs: map[string]*provider{}, claims: map[string]*claim{}, fail: map[string]int{}}
+		ports: map[string]map[string]any{}, provs: map[string]*provider{}, claims: map[string]*claim{}, fail: map[string]int{}, groups: firstGroups()}
 }
 
 // Fail makes calls whose "METHOD /path" begin so answer with status; 0 ends it.
@@ -268,9 +269,9 @@ func (n *Neighbours) network(w http.ResponseWriter, r *http.Request, parts []str
 		}
 		reply(w, 200, map[string]any{"subnets": list})
 	case kind == "security-groups":
-		reply(w, 200, map[string]any{"security_groups": []map[string]any{
-			{"id": "5ec00000-0000-4000-8000-000000000001", "name": "default", "description": "", "project_id": r.URL.Query().Get("project_id")},
-			{"id": "5ec00000-0000-4000-8000-000000000002", "name": "web", "description": "", "project_id": r.URL.Query().Get("project_id")}}})
+		n.serveGroups(w, r, id, body)
+	case kind == "security-group-rules":
+		n.serveGroupRules(w, r, id, body)
 	default:
 		reply(w, 200, map[string]any{kind: []any{}})
 	}
