@@ -117,6 +117,6 @@ func (s *Service) deleteAggregate(ctx context.Context, id int64) error {
 }
 
 func (s *Service) serversOn(ctx context.Context, hosts []string) (int, error) {
-	n, err := s.db.NewSelect().Table("servers").Where("host IN (?) AND deleted_at IS NULL", bun.In(hosts)).Count(ctx)
+	n, err := s.db.NewSelect().Table("servers").Where("host IN (?) AND deleted_at IS NULL", bun.List(hosts)).Count(ctx)
 	return int(n), err
 }

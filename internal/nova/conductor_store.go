@@ -43,7 +43,7 @@ func (s *Service) recordProgress(ctx context.Context, srv *Server, opID, taskSta
 
 func (s *Service) progressOf(ctx context.Context, in rpc.ProgressArgs) (*rpc.ProgressReply, error) {
 	var current []string
-	err := s.db.NewRaw("SELECT op_id FROM servers WHERE host = ? AND op_id IN (?)", in.Host, bun.In(append(in.OpIDs, ""))).Scan(ctx, &current)
+	err := s.db.NewRaw("SELECT op_id FROM servers WHERE host = ? AND op_id IN (?)", in.Host, bun.List(append(in.OpIDs, ""))).Scan(ctx, &current)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (s *Service) AuditQuota(ctx context.Context, fix bool) (map[string][2]int64
 			InUse             int64
 		}
 		err := tx.NewRaw("SELECT owner_id, resource, in_use FROM quota_usages WHERE resource IN (?)",
-			bun.In([]string{ResourceInstances, ResourceCores, ResourceRAM})).Scan(ctx, &have)
+			bun.List([]string{ResourceInstances, ResourceCores, ResourceRAM})).Scan(ctx, &have)
 		if err != nil {
 			return err
 		}

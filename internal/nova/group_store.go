@@ -64,7 +64,7 @@ func (s *Service) fillMembers(ctx context.Context, groups []*ServerGroup) error 
 		g.Members = []string{}
 	}
 	var rows []struct{ ID, GroupID string }
-	err := s.db.NewRaw("SELECT id, group_id FROM servers WHERE group_id IN (?) AND deleted_at IS NULL ORDER BY created_at, id", bun.In(list)).Scan(ctx, &rows)
+	err := s.db.NewRaw("SELECT id, group_id FROM servers WHERE group_id IN (?) AND deleted_at IS NULL ORDER BY created_at, id", bun.List(list)).Scan(ctx, &rows)
 	for _, r := range rows {
 		byID[r.GroupID].Members = append(byID[r.GroupID].Members, r.ID)
 	}

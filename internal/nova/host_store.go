@@ -150,7 +150,7 @@ func (s *Service) hostUse(ctx context.Context) (map[string]HostUse, error) {
 func (s *Service) briefServersOn(ctx context.Context, hosts []string) ([]Server, error) {
 	var list []Server
 	err := s.db.NewSelect().Model(&list).Column("id", "name", "host").
-		Where("host IN (?) AND deleted_at IS NULL", bun.In(append(hosts, ""))).Order("created_at", "id").Scan(ctx)
+		Where("host IN (?) AND deleted_at IS NULL", bun.List(append(hosts, ""))).Order("created_at", "id").Scan(ctx)
 	return list, err
 }
 

@@ -28,7 +28,7 @@ func (s *Service) hostStates(ctx context.Context, found map[string]providerSumma
 		COALESCE(v.disabled_reason, '') AS disabled_reason,
 		(SELECT COUNT(*) FROM servers AS s WHERE s.host = h.host AND s.deleted_at IS NULL) AS servers
 		FROM hypervisors AS h JOIN services AS v ON v.host = h.host AND v.service_name = ?
-		WHERE h.id IN (?)`, BinaryCompute, bun.In(providers)).Scan(ctx, &rows)
+		WHERE h.id IN (?)`, BinaryCompute, bun.List(providers)).Scan(ctx, &rows)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Service) upHosts(ctx context.Context) (map[string]bool, error) {
 func (s *Service) hostsOf(ctx context.Context, projectID string, servers []string) (map[string]bool, error) {
 	var hosts []string
 	err := s.db.NewRaw("SELECT host FROM servers WHERE id IN (?) AND project_id = ? AND host IS NOT NULL AND deleted_at IS NULL",
-		bun.In(servers), projectID).Scan(ctx, &hosts)
+		bun.List(servers), projectID).Scan(ctx, &hosts)
 	set := make(map[string]bool, len(hosts))
 	for _, h := range hosts {
 		set[h] = true

@@ -134,7 +134,7 @@ func (f *ServerFilter) where(q *bun.SelectQuery) (*bun.SelectQuery, error) {
 		q = q.Where("project_id = ?", f.ProjectID)
 	}
 	if f.IDs != nil {
-		q = q.Where("id IN (?)", bun.In(append(f.IDs, "")))
+		q = q.Where("id IN (?)", bun.List(append(f.IDs, "")))
 	}
 	if f.Name != "" && plainText(f.Name) {
 		q = q.Where("LOWER(name) LIKE ?", "%"+strings.ToLower(f.Name)+"%") // no collation is taken for granted
@@ -171,10 +171,10 @@ func (f *ServerFilter) whereStatus(q *bun.SelectQuery) *bun.SelectQuery {
 			vm, tasks, ok := statusFilter(strings.ToUpper(status))
 			switch {
 			case ok && tasks != nil:
-				q = q.WhereOr("(vm_state IN (?) AND task_state IN (?))", bun.In(vm), bun.In(tasks))
+				q = q.WhereOr("(vm_state IN (?) AND task_state IN (?))", bun.List(vm), bun.List(tasks))
 			case ok:
-				q = q.WhereOr("(vm_state IN (?) AND (task_state IS NULL OR task_state NOT IN (?)))", bun.In(vm),
-					bun.In([]string{TaskRebooting, TaskRebootingHard, TaskRebuilding}))
+				q = q.WhereOr("(vm_state IN (?) AND (task_state IS NULL OR task_state NOT IN (?)))", bun.List(vm),
+					bun.List([]string{TaskRebooting, TaskRebootingHard, TaskRebuilding}))
 			}
 		}
 		return q
@@ -185,16 +185,16 @@ func (f *ServerFilter) whereTags(q *bun.SelectQuery) *bun.SelectQuery {
 	const having = "(SELECT server_id FROM server_tags WHERE tag IN (?) GROUP BY server_id HAVING COUNT(*) = ?)"
 	const any = "(SELECT server_id FROM server_tags WHERE tag IN (?))"
 	if len(f.Tags) > 0 {
-		q = q.Where("id IN "+having, bun.In(f.Tags), len(f.Tags))
+		q = q.Where("id IN "+having, bun.List(f.Tags), len(f.Tags))
 	}
 	if len(f.NotTags) > 0 {
-		q = q.Where("id NOT IN "+having, bun.In(f.NotTags), len(f.NotTags))
+		q = q.Where("id NOT IN "+having, bun.List(f.NotTags), len(f.NotTags))
 	}
 	if len(f.TagsAny) > 0 {
-		q = q.Where("id IN "+any, bun.In(f.TagsAny))
+		q = q.Where("id IN "+any, bun.List(f.TagsAny))
 	}
 	if len(f.NotTagsAny) > 0 {
-		q = q.Where("id NOT IN "+any, bun.In(f.NotTagsAny))
+		q = q.Where("id NOT IN "+any, bun.List(f.NotTagsAny))
 	}
 	return q
 }
