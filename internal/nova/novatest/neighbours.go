@@ -272,6 +272,8 @@ func (n *Neighbours) network(w http.ResponseWriter, r *http.Request, parts []str
 		n.serveGroups(w, r, id, body)
 	case kind == "security-group-rules":
 		n.serveGroupRules(w, r, id, body)
+	case id != "":
+		reply(w, 404, map[string]any{"NeutronError": map[string]any{"type": "HTTPNotFound", "message": "no such resource"}})
 	default:
 		reply(w, 200, map[string]any{kind: []any{}})
 	}

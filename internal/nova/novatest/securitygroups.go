@@ -71,7 +71,12 @@ func (n *Neighbours) serveGroupRules(w http.ResponseWriter, r *http.Request, id 
 		return
 	}
 	for _, g := range n.groups {
-		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]map[string]any), func(rule map[string]any) bool { return rule["id"] == id })
+		rules := g["security_group_rules"].([]map[string]any)
+		if i := slices.IndexFunc(rules, func(rule map[string]any) bool { return rule["id"] == id }); i >= 0 {
+			g["security_group_rules"] = slices.Delete(rules, i, i+1)
+			w.WriteHeader(204)
+			return
+		}
 	}
-	w.WriteHeader(204)
+	reply(w, 404, map[string]any{"NeutronError": map[string]any{"type": "SecurityGroupRuleNotFound", "message": "no such rule"}})
 }
