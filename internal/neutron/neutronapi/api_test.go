@@ -245,7 +245,7 @@ func TestRouteTableAsAStranger(t *testing.T) {
 		if route.Rule == httpapi.Public || route.Rule == httpapi.AnyToken {
 			continue
 		}
-		kind := strings.Split(strings.TrimPrefix(route.Path, "/v2.0/"), "/")[0]
+		kind, _, _ := strings.Cut(strings.TrimPrefix(route.Path, "/v2.0/"), "/")
 		path := strings.NewReplacer("{id}", ids[kind], "{tag}", "t", "{network_id}", net, "{router_id}", ids["routers"]).Replace(route.Path)
 		for _, body := range []any{nil, "{}", `{"network":{},"subnet":{},"port":{},"router":{},"floatingip":{},"security_group":{},"security_group_rule":{},"quota":{},"rbac_policy":{},"agent":{},"tags":[]}`} {
 			r := c.Do("other", route.Method, path, body)
