@@ -11,7 +11,7 @@ PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-pi
 # What the tests start beside it: the engines of a cluster.
 TEST_PACKAGES := mariadb-server rabbitmq-server memcached arping tcpdump conntrack jq
 
-.PHONY: all deps test-deps build image up down reset test check lint race bench e2e compat clean
+.PHONY: all deps test-deps build image up down reset test check lint race bench bench-packages e2e compat clean
 all: build
 
 deps:
@@ -49,8 +49,17 @@ lint:
 
 check: lint race build
 
-bench: $(BIN)
-	HASTACK_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+# The figures of doc/performance.md. Counts, not durations: test/bench makes a
+# cloud for each measurement. TMPDIR says on which disk. Real servers need root.
+bench: $(BIN) $(IMAGE)
+	HASTACK_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench 'Token|Logins' -benchtime 20000x -timeout 20m ./test/bench
+	HASTACK_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench 'Detail|Port|Claim|Create|Boot' -benchtime 500x -timeout 20m ./test/bench
+	HASTACK_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench 'Start|Idle' -benchtime 3x -timeout 20m ./test/bench
+	@if [ $$(id -u) = 0 ]; then test/bench/qemu.sh; else echo "not root: no figures of real servers"; fi
+
+# Each package by itself, client included.
+bench-packages:
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./internal/...
 
 # The whole cloud with real servers, in a network namespace of its own.
 e2e: test-deps $(BIN) $(IMAGE)
