@@ -123,8 +123,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // As returns the fault inside err, or nil.
 func As(err error) *Error {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"maps"
 )
 
 // Extra holds the attributes of a resource that Keystone keeps without knowing
@@ -45,9 +46,7 @@ func (e *Extra) merge(update Extra) bool {
 		return false
 	}
 	out := make(Extra, len(*e)+len(update))
-	for k, v := range *e {
-		out[k] = v
-	}
+	maps.Copy(out, *e)
 	for k, v := range update {
 		if string(v) == "null" {
 			delete(out, k)

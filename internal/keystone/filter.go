@@ -1,6 +1,7 @@
 package keystone
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func By(field, value string) Filter {
 
 // With adds an exact condition.
 func (f Filter) With(field, value string) Filter {
-	f.Conditions = append(f.Conditions[:len(f.Conditions):len(f.Conditions)], Condition{Field: field, Value: value})
+	f.Conditions = append(slices.Clip(f.Conditions), Condition{Field: field, Value: value})
 	return f
 }
 

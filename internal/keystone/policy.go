@@ -1,5 +1,7 @@
 package keystone
 
+import "strings"
+
 import "github.com/hastack/hastack/internal/policy"
 
 // The checks of Keystone's published policy, put together as its own defaults
@@ -21,13 +23,13 @@ func domainManager(attr string) string { return " or (role:manager and domain_id
 // grantIn is the part of the grant rules for a manager or reader of the domain
 // that owns actor, target and role.
 func grantIn(role string) string {
-	out := ""
+	var out strings.Builder
 	for _, actor := range []string{"target.user.domain_id", "target.group.domain_id"} {
 		for _, target := range []string{"target.project.domain_id", "target.domain.id"} {
-			out += " or (role:" + role + " and domain_id:%(" + actor + ")s and domain_id:%(" + target + ")s)"
+			out.WriteString(" or (role:" + role + " and domain_id:%(" + actor + ")s and domain_id:%(" + target + ")s)")
 		}
 	}
-	return out[len(" or "):]
+	return out.String()[len(" or "):]
 }
 
 const grantRole = "(None:%(target.role.domain_id)s or domain_id:%(target.role.domain_id)s)"

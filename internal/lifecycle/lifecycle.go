@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -58,9 +59,9 @@ func Run(ctx context.Context, log *slog.Logger, parts []Part, ready func()) erro
 			return err
 		}
 	}()
-	for i := len(up) - 1; i >= 0; i-- {
-		if serr := up[i].stop(ctx); serr != nil {
-			log.Error("part did not stop cleanly", "part", up[i].part.Name, "error", serr)
+	for _, u := range slices.Backward(up) {
+		if serr := u.stop(ctx); serr != nil {
+			log.Error("part did not stop cleanly", "part", u.part.Name, "error", serr)
 		}
 	}
 	return err

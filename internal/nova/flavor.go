@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"time"
 
@@ -109,9 +110,7 @@ func (s *Service) SetExtraSpecs(ctx context.Context, id string, specs map[string
 		}
 	}
 	return s.changeFlavor(ctx, id, func(f *Flavor) error {
-		for k, v := range specs {
-			f.ExtraSpecs[k] = v
-		}
+		maps.Copy(f.ExtraSpecs, specs)
 		if len(f.ExtraSpecs) > maxExtra {
 			return fault.New(fault.BadRequest, "a flavor may have at most %d extra specs", maxExtra)
 		}

@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"maps"
 
 	"github.com/uptrace/bun"
 
@@ -27,9 +28,7 @@ func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Ac
 			return err
 		}
 		cols := map[string]any{"op_id": o.ID, "action_id": a.ID, "outcome": nil}
-		for k, v := range set {
-			cols[k] = v
-		}
+		maps.Copy(cols, set)
 		changed, err := updateServer(ctx, tx, srv.ID, now, cols,
 			"vm_state = ? AND COALESCE(task_state, '') = ? AND COALESCE(op_id, '') = ?", srv.VMState, srv.TaskState, srv.OpID)
 		if err != nil {
@@ -51,9 +50,7 @@ func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Ac
 // action in one transaction. Nothing happens if the operation lost its turn.
 func endTask(ctx context.Context, tx bun.Tx, srv *Server, end taskEnd) error {
 	set := map[string]any{"task_state": nil, "op_id": nil, "outcome": nil}
-	for k, v := range end.set {
-		set[k] = v
-	}
+	maps.Copy(set, end.set)
 	ok, err := updateServer(ctx, tx, srv.ID, end.at, set, "op_id = ?", end.opID)
 	if err != nil || !ok {
 		return err

@@ -2,6 +2,7 @@ package nova
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,10 +150,8 @@ func (s *Server) hasAddress(re *regexp.Regexp, version int) bool {
 				if re.MatchString(a.IP) {
 					return true
 				}
-				for _, f := range a.Floating {
-					if re.MatchString(f) {
-						return true
-					}
+				if slices.ContainsFunc(a.Floating, re.MatchString) {
+					return true
 				}
 			}
 		}

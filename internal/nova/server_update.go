@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"unicode/utf8"
 
@@ -95,9 +96,7 @@ func (s *Service) SetMetadata(ctx context.Context, r ActionRequest, change func(
 	srv := r.Server
 	for range casTries {
 		m := map[string]string{}
-		for k, v := range srv.Metadata {
-			m[k] = v
-		}
+		maps.Copy(m, srv.Metadata)
 		if err := change(m); err != nil {
 			return nil, err
 		}

@@ -17,8 +17,7 @@ func Fault(err error) error {
 	if err == nil || fault.As(err) != nil {
 		return err
 	}
-	var code gophercloud.ErrUnexpectedResponseCode
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
 		kind := fault.KindOfStatus(code.Actual)
 		if kind == fault.Internal {
 			kind = fault.Unavailable
@@ -39,8 +38,7 @@ func Fault(err error) error {
 	if errors.As(err, &unable) || errors.As(err, &after) {
 		return fault.Wrap(fault.Unavailable, err, "authentication was refused")
 	}
-	var noEndpoint *gophercloud.ErrEndpointNotFound
-	if errors.As(err, &noEndpoint) {
+	if _, ok := errors.AsType[*gophercloud.ErrEndpointNotFound](err); ok {
 		return fault.Wrap(fault.Unavailable, err, "the service is not in the catalog")
 	}
 	return err

@@ -30,7 +30,7 @@ func Parse(s string) (Check, error) {
 // word, because %(name)s has them inside.
 func tokenize(s string) []string {
 	var out []string
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		for strings.HasPrefix(word, "(") {
 			out = append(out, "(")
 			word = word[1:]

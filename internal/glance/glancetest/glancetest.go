@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -174,9 +175,7 @@ func (c *Cloud) Must(want int, token, method, path string, body any, headers ...
 func (c *Cloud) Create(token string, attrs map[string]any) string {
 	c.t.Helper()
 	in := map[string]any{"disk_format": "raw", "container_format": "bare", "name": "test"}
-	for k, v := range attrs {
-		in[k] = v
-	}
+	maps.Copy(in, attrs)
 	return c.Must(http.StatusCreated, token, "POST", "/v2/images", in).Text("id")
 }
 

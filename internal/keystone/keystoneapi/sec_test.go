@@ -2,6 +2,7 @@ package keystoneapi_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -303,9 +304,7 @@ func TestSec36BooleansTakeNothingButTrueAndFalse(t *testing.T) {
 				t.Errorf("%s is enabled after %s", kind, bad)
 			}
 			in := M{"enabled": json.RawMessage(bad)}
-			for k, v := range creates[kind] {
-				in[k] = v
-			}
+			maps.Copy(in, creates[kind])
 			if r := s.Do("POST", path, admin, M{kind: in}); r.Status != 400 {
 				t.Errorf("POST %s enabled=%s: %d %s", kind, bad, r.Status, r.Raw)
 			}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
@@ -80,9 +81,7 @@ func (a *Agent) reportRouters(ctx context.Context, statuses []rpc.RouterStatus) 
 	if err := a.call(ctx, rpc.MethodRouterStatus, rpc.RouterStatusArgs{Host: a.cfg.Host, Routers: send}); err != nil {
 		return err
 	}
-	for id, text := range said {
-		a.routers[id] = text
-	}
+	maps.Copy(a.routers, said)
 	return nil
 }
 

@@ -31,9 +31,7 @@ func (h *Host) announce(ns *namespace, device string, addrs []netip.Addr) {
 		return
 	}
 	mac, index := link.Attrs().HardwareAddr, link.Attrs().Index
-	h.background.Add(1)
-	go func() {
-		defer h.background.Done()
+	h.background.Go(func() {
 		defer unix.Close(sock)
 		begin := time.Duration(0)
 		for _, at := range announceAt {
@@ -48,7 +46,7 @@ func (h *Host) announce(ns *namespace, device string, addrs []netip.Addr) {
 				_ = unix.Sendto(sock, gratuitousARP(mac, a), 0, to)
 			}
 		}
-	}()
+	})
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }

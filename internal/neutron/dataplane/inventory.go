@@ -149,7 +149,7 @@ func filteredTaps(table string) []Thing {
 	}
 	rest, _, _ = strings.Cut(rest, "\n\t}")
 	var out []Thing
-	for _, word := range strings.Split(rest, `"`) {
+	for word := range strings.SplitSeq(rest, `"`) {
 		if isPortDevice(word) {
 			out = append(out, Thing{Name: word, Owner: strings.TrimPrefix(word, prefixTap)})
 		}

@@ -1,5 +1,7 @@
 package rpc
 
+import "slices"
+
 import "time"
 
 // The topics of the bus.
@@ -59,12 +61,7 @@ func (c *Changed) Concerns(host string) bool {
 	if len(c.Hosts) == 0 {
 		return true
 	}
-	for _, h := range c.Hosts {
-		if h == host {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Hosts, host)
 }
 
 // PortsStatusArgs reports ports whose device appeared and is plugged and

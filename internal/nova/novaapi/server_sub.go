@@ -1,6 +1,7 @@
 package novaapi
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -79,9 +80,7 @@ func readMetadata(r *httpapi.Request) (map[string]string, error) {
 func (a *API) createMetadata(r *httpapi.Request) (any, error) {
 	return a.changeMetadata(r, "", func(m map[string]string) error {
 		in, err := readMetadata(r)
-		for k, v := range in {
-			m[k] = v
-		}
+		maps.Copy(m, in)
 		return err
 	})
 }
@@ -90,9 +89,7 @@ func (a *API) replaceMetadata(r *httpapi.Request) (any, error) {
 	return a.changeMetadata(r, "", func(m map[string]string) error {
 		in, err := readMetadata(r)
 		clear(m)
-		for k, v := range in {
-			m[k] = v
-		}
+		maps.Copy(m, in)
 		return err
 	})
 }
