@@ -45,6 +45,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 		return c.nova.beat(ctx, c.host, BinaryConductor)
 	})
 	g.Go(func() error { return c.every(ctx, pruneEvery, "prune", c.nova.Prune) })
+	g.Go(func() error { return c.every(ctx, flushEvery, "write heartbeats", c.nova.flushBeats) })
 	g.Go(func() error { return c.every(ctx, cleanupEvery, "clean up hosts", c.nova.castCleanups) })
 	return g.Wait()
 }
@@ -64,7 +65,7 @@ func (c *Conductor) every(ctx context.Context, pause time.Duration, what string,
 		case <-t.C():
 		}
 		if err := work(ctx); err != nil && ctx.Err() == nil {
-			c.nova.log.WarnContext(ctx, what, "error", err)
+			c.nova.log.WarnContext(ctx, "conductor's periodic work", "what", what, "error", err)
 		}
 	}
 }

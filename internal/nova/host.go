@@ -183,10 +183,8 @@ func (s *Service) checkZone(ctx context.Context, in *ServerRequest) error {
 // reportHost stores a heartbeat and what the host has.
 func (s *Service) reportHost(ctx context.Context, in rpc.HostReport) error {
 	if in.Resources == nil {
-		known, err := s.touchService(ctx, in.Host, BinaryCompute)
-		if known || err != nil {
-			return err
-		}
+		s.beats.add(in.Host)
+		return nil
 	}
 	return s.upsertHost(ctx, in)
 }

@@ -48,6 +48,12 @@ func (s *Service) touchService(ctx context.Context, host, binary string) (bool, 
 	return n == 1, err
 }
 
+// touchHosts renews the leases of the compute services of several hosts.
+func (s *Service) touchHosts(ctx context.Context, hosts []string) error {
+	_, err := s.db.NewRaw("UPDATE services SET last_seen = ? WHERE service_name = ? AND host IN (?)", s.clock.Now(), BinaryCompute, bun.In(hosts)).Exec(ctx)
+	return err
+}
+
 // ensureService makes the service's row, or renews it.
 func (s *Service) ensureService(ctx context.Context, host, binary string) error {
 	known, err := s.touchService(ctx, host, binary)

@@ -95,6 +95,7 @@ type Service struct {
 	ops     *operation.Runner
 	runs    atomic.Bool // this process executes operations
 
+	beats    beats
 	images   *lookupCache[*imageInfo]
 	networks *lookupCache[[]networkInfo]
 }

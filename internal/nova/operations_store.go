@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"github.com/uptrace/bun"
@@ -40,7 +41,7 @@ func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Ac
 		op, ok = o, true
 		return insertActions(ctx, tx, a)
 	})
-	if err == errServerChanged {
+	if errors.Is(err, errServerChanged) {
 		return nil, false, nil
 	}
 	return op, ok, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/scheduler"
 )
@@ -136,7 +137,7 @@ func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit
 	if err != nil {
 		return nil, err
 	}
-	req, err := s.scheduleRequest(ctx, srv, exclude, hosts)
+	req, err := s.scheduleRequest(ctx, srv, exclude)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +162,7 @@ func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit
 }
 
 // scheduleRequest is the server as the filters see it.
-func (s *Service) scheduleRequest(ctx context.Context, srv *Server, exclude []string, hosts []scheduler.Host) (*scheduler.Request, error) {
+func (s *Service) scheduleRequest(ctx context.Context, srv *Server, exclude []string) (*scheduler.Request, error) {
 	f := srv.Flavor
 	r := &scheduler.Request{ServerID: srv.ID, VCPUs: f.VCPUs, MemoryMB: f.MemoryMB, DiskGB: f.RootGB,
 		ExtraSpecs: f.ExtraSpecs, ImageProps: srv.Spec.Image.Properties, Zone: srv.Spec.Zone,
@@ -184,8 +185,11 @@ func (s *Service) scheduleRequest(ctx context.Context, srv *Server, exclude []st
 		return r, nil
 	}
 	g, err := s.ServerGroup(ctx, srv.GroupID)
-	if err != nil {
+	if fault.Is(err, fault.NotFound) {
 		return r, nil // deleted meanwhile: it binds nobody
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.GroupPolicy, r.MaxPerHost = g.Policy, g.MaxPerHost
 	members, err := s.groupHosts(ctx, srv.GroupID, srv.ID)

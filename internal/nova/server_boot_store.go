@@ -5,6 +5,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/operation"
 )
@@ -40,8 +41,10 @@ func (s *Service) recordHost(ctx context.Context, op *operation.Op, srv *Server,
 
 func hostTaken(ctx context.Context, tx bun.Tx, srv *Server, host string) (bool, error) {
 	g := new(ServerGroup)
-	if err := tx.NewSelect().Model(g).Where("id = ?", srv.GroupID).Scan(ctx); err != nil {
+	if err := tx.NewSelect().Model(g).Where("id = ?", srv.GroupID).Scan(ctx); db.IsNoRows(err) {
 		return false, nil // the group was deleted: it binds nobody
+	} else if err != nil {
+		return false, err
 	}
 	var n struct{ Here, Elsewhere int }
 	err := tx.NewRaw(`SELECT COALESCE(SUM(CASE WHEN host = ? THEN 1 ELSE 0 END), 0) AS here,

@@ -78,10 +78,7 @@ func (s *Service) serverPage(ctx context.Context, f *ServerFilter, marker string
 	}
 	var list []Server
 	q := s.db.NewSelect().Model(&list).Column(cols...)
-	q, err := f.where(q)
-	if err != nil {
-		return nil, err
-	}
+	q = f.where(q)
 	if marker != "" {
 		q = afterMarker(q, f.Sort, marker)
 	}
@@ -123,7 +120,7 @@ func afterMarker(q *bun.SelectQuery, keys []SortKey, marker string) *bun.SelectQ
 	})
 }
 
-func (f *ServerFilter) where(q *bun.SelectQuery) (*bun.SelectQuery, error) {
+func (f *ServerFilter) where(q *bun.SelectQuery) *bun.SelectQuery {
 	switch {
 	case f.Deleted:
 		q = q.Where("deleted_at IS NOT NULL")
@@ -158,7 +155,7 @@ func (f *ServerFilter) where(q *bun.SelectQuery) (*bun.SelectQuery, error) {
 	if !f.ChangesBefore.IsZero() {
 		q = q.Where("updated_at <= ?", f.ChangesBefore)
 	}
-	return f.whereTags(f.whereStatus(q)), nil
+	return f.whereTags(f.whereStatus(q))
 }
 
 func (f *ServerFilter) whereStatus(q *bun.SelectQuery) *bun.SelectQuery {

@@ -169,11 +169,3 @@ func statusFilter(status string) (vmStates []string, tasks []string, ok bool) {
 	v, ok := m[status]
 	return v[0], v[1], ok
 }
-
-// progress is the number the API shows: Nova's own values.
-func (s *Server) progress() int {
-	if s.VMState == Active && s.TaskState == "" {
-		return 0
-	}
-	return s.Progress
-}
