@@ -5,7 +5,7 @@ BIN := bin/hastack
 IMAGE := bin/image/disk.qcow2
 
 # What a cloud with real servers runs, and what builds its guest image.
-PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-ping openssh-client \
+PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-ping procps openssh-client \
 	genisoimage novnc python3-openstackclient curl \
 	busybox-static cpio lz4 e2fsprogs dosfstools mtools fdisk binutils openssl
 # What the tests start beside it: the engines of a cluster.
