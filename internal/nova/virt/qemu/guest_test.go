@@ -314,6 +314,40 @@ func TestDeathOfAProcessIsToldOnce(t *testing.T) {
 	}
 }
 
+// A second agent may start before the first has gone, and a QEMU may be too busy
+// to answer: neither may cost a guest its life.
+func TestGuestWhoseMonitorIsTakenLivesOn(t *testing.T) {
+	needQEMU(t)
+	dir := t.TempDir()
+	first := openDriver(t, dir)
+	def := &virt.Server{ID: ids.UUID(), InstanceName: "instance-1", VCPUs: 1, MemoryMB: 64, Root: emptyBase(t, dir)}
+	if err := first.Define(t.Context(), def); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Start(t.Context(), def.ID); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := first.Info(t.Context(), def.ID)
+	second := openDriver(t, dir) // while the first holds the monitor
+	t.Cleanup(func() {
+		_ = second.Destroy(context.Background(), def.ID)
+		_ = second.Close()
+	})
+	if in, err := second.Info(t.Context(), def.ID); err != nil || in.PowerState != rpc.PowerRunning || in.PID != before.PID {
+		t.Fatalf("%+v %v", in, err)
+	}
+	_ = first.Close()
+	if err := second.Pause(t.Context(), def.ID); err != nil {
+		t.Fatal(err)
+	}
+	if in, _ := second.Info(t.Context(), def.ID); in.PowerState != rpc.PowerPaused || in.PID != before.PID {
+		t.Fatalf("%+v", in)
+	}
+	if err := second.Destroy(t.Context(), def.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestStaleProcessNumberIsNotBelieved(t *testing.T) {
 	needQEMU(t)
 	dir := t.TempDir()

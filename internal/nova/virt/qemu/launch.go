@@ -22,9 +22,6 @@ import (
 // two clouds on a machine never take each other's.
 const envState = "HASTACK_STATE_DIR"
 
-// startDeadline bounds the time until a new QEMU answers on its monitor.
-const startDeadline = 30 * time.Second
-
 // A start is how launch begins.
 type start struct {
 	paused   bool     // do not run the guest yet
@@ -46,7 +43,8 @@ func (d *Driver) launch(ctx context.Context, s *virt.Server, how start) (*guest,
 	if err != nil {
 		return nil, err
 	}
-	g := &guest{id: s.ID, pid: cmd.Process.Pid, child: cmd, gone: make(chan struct{}), waiters: map[string][]chan qmpEvent{}}
+	g := d.newGuest(s.ID, cmd.Process.Pid)
+	g.child = cmd
 	d.wait.Add(1)
 	go d.reap(g)
 	d.groups.add(s, g.pid)
@@ -172,26 +170,20 @@ func (d *Driver) spawn(id string, m *machine, how start) (*exec.Cmd, error) {
 // connect opens the monitor of a guest. The socket listens before QEMU runs, so
 // a greeting that does not come means that QEMU died or hangs.
 func (d *Driver) connect(ctx context.Context, g *guest) error {
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type result struct {
-		m   *monitor
-		err error
-	}
-	got := make(chan result, 1)
+	var err error
+	done := make(chan struct{})
 	go func() {
-		m, err := dialMonitor(ctx, d.dir(g.id), fileMonitor, func(e qmpEvent) { g.event(e) })
-		got <- result{m, err}
+		_, err = g.mon.monitor(ctx)
+		close(done)
 	}()
 	select {
-	case r := <-got:
-		g.mon = r.m
-		return r.err
+	case <-done:
+		return err
 	case <-g.gone:
 		cancel()
-		if r := <-got; r.m != nil {
-			r.m.close()
-		}
+		<-done
 		return errors.New("qemu ended at its start")
 	}
 }

@@ -324,7 +324,7 @@ func (d *Driver) killStrays(id string) error {
 	}
 	for _, p := range found {
 		if p.serverID == id {
-			g := &guest{id: id, pid: p.pid, gone: make(chan struct{})}
+			g := d.newGuest(id, p.pid)
 			d.wait.Add(1)
 			go d.watchPID(g)
 			if err := g.kill(); err != nil {

@@ -16,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,13 @@ import (
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/virt"
 )
+
+// newGuest is a QEMU that is not connected to yet.
+func (d *Driver) newGuest(id string, pid int) *guest {
+	g := &guest{id: id, pid: pid, gone: make(chan struct{}), waiters: map[string][]chan qmpEvent{}}
+	g.mon = newLink(d.dir(id), g.event)
+	return g
+}
 
 // Config is what an operator sets of the driver.
 type Config struct {
@@ -71,7 +80,7 @@ type Driver struct {
 type guest struct {
 	id    string
 	pid   int
-	mon   *monitor
+	mon   *link
 	gone  chan struct{} // closed when the process is no more
 	child *exec.Cmd     // nil when an earlier agent started it
 
@@ -137,10 +146,11 @@ func (d *Driver) Close() error {
 	}
 	d.closed = true
 	close(d.stop)
-	for _, g := range d.guests {
+	guests := slices.Collect(maps.Values(d.guests))
+	d.mu.Unlock()
+	for _, g := range guests {
 		g.mon.close()
 	}
-	d.mu.Unlock()
 	d.wait.Wait()
 	close(d.events)
 	return nil

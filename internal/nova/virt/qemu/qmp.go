@@ -105,11 +105,23 @@ func dialIn(ctx context.Context, dir, name string) (*net.UnixConn, error) {
 	}
 	defer d.Close()
 	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name))
-	if err != nil {
-		return nil, err
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name)
+	for {
+		c, err := dialer.DialContext(ctx, "unix", path)
+		if err == nil {
+			return c.(*net.UnixConn), nil
+		}
+		// QEMU lets one client wait: the queue is full until it has looked at the
+		// one that is there.
+		if !errors.Is(err, unix.EAGAIN) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return c.(*net.UnixConn), nil
 }
 
 func readLine(r *bufio.Reader) ([]byte, error) {
@@ -222,13 +234,4 @@ func (m *monitor) doWithFile(ctx context.Context, command string, args any, f *o
 		m.mu.Unlock()
 		return nil, fmt.Errorf("qmp %s: %w", command, ctx.Err())
 	}
-}
-
-// ask runs a command and decodes its answer into out.
-func (m *monitor) ask(ctx context.Context, command string, args, out any) error {
-	raw, err := m.do(ctx, command, args)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(raw, out)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/virt"
 )
@@ -99,20 +100,24 @@ func (d *Driver) Recover(ctx context.Context) ([]virt.Info, error) {
 }
 
 // takeOver connects to a QEMU of an earlier agent. One without a definition
-// (its server was destroyed half way) or without an answer is ended: nobody
-// could ever control it again.
+// (its server was destroyed half way) is ended. One that does not answer now is
+// kept: it may be busy, or the earlier agent may not be gone yet.
 func (d *Driver) takeOver(ctx context.Context, p process) error {
-	g := &guest{id: p.serverID, pid: p.pid, gone: make(chan struct{}), waiters: map[string][]chan qmpEvent{}}
+	_, err := d.load(p.serverID)
+	missing := fault.Is(err, fault.NotFound)
+	if err != nil && !missing {
+		return err
+	}
+	g := d.newGuest(p.serverID, p.pid)
 	d.wait.Add(1)
 	go d.watchPID(g)
-	if _, err := d.load(p.serverID); err != nil || p.temporary {
+	if missing || p.temporary {
 		return g.kill()
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	first, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := d.connect(ctx, g); err != nil {
-		d.log.Error("qemu does not answer and is ended", slog.String("server_id", g.id), slog.Int("pid", g.pid), slog.Any("error", err))
-		return g.kill()
+	if err := d.connect(first, g); err != nil {
+		d.log.Warn("qemu does not answer yet", slog.String("server_id", g.id), slog.Int("pid", g.pid), slog.Any("error", err))
 	}
 	d.adopt(g)
 	return nil
