@@ -148,5 +148,3 @@ type link struct {
 func (a *API) links(path string) []link {
 	return []link{{a.url + "/v2.1" + path, "self"}, {a.url + path, "bookmark"}}
 }
-
-func (a *API) bookmark(path string) []link { return []link{{a.url + path, "bookmark"}} }

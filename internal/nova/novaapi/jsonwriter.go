@@ -76,16 +76,6 @@ func (w *writer) time(k string, t time.Time, layout string) {
 	w.b = append(w.b, '"')
 }
 
-// raw writes any value by encoding/json.
-func (w *writer) raw(k string, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte("null") // only maps, lists and texts are given
-	}
-	w.start(k)
-	w.b = append(w.b, b...)
-}
-
 func (w *writer) texts(k string, m map[string]string) {
 	w.obj(k)
 	if len(m) > 0 {
