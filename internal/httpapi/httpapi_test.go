@@ -205,3 +205,14 @@ func TestRequestIDIsKeptOnlyInItsForm(t *testing.T) {
 		t.Errorf("forged request id came back: %q", got)
 	}
 }
+
+func TestNULNeverReachesAHandler(t *testing.T) {
+	for body, refused := range map[string]bool{
+		`{"a": "x\u0000"}`: true, `{"\u0000": 1}`: true, `{"a": "\\\u0000"}`: true, `{"a": "\\u0000"}`: false, `{"a": "\u0001"}`: false,
+	} {
+		var v map[string]any
+		if err := httpapi.DecodeJSON([]byte(body), &v, true); (err != nil) != refused {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

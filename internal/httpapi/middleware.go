@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hastack/hastack/internal/authtoken"
 	"github.com/hastack/hastack/internal/fault"
@@ -81,8 +83,28 @@ func (rt *Router) outermost(next http.Handler) http.Handler {
 			rt.fail(cw, r, fault.New(fault.BadRequest, "the URL is longer than %d bytes", maxPath))
 			return
 		}
+		if err := legible(r.URL); err != nil {
+			rt.fail(cw, r, err)
+			return
+		}
 		next.ServeHTTP(cw, r)
 	})
+}
+
+// legible refuses a URL with NUL or broken UTF-8 in it: no resource has such a
+// name, and databases differ in what they make of it.
+func legible(u *url.URL) error {
+	if strings.ContainsRune(u.Path, 0) || !utf8.ValidString(u.Path) {
+		return fault.New(fault.NotFound, "the resource could not be found")
+	}
+	if !strings.Contains(u.RawQuery, "%") {
+		return nil
+	}
+	q, err := url.QueryUnescape(u.RawQuery)
+	if strings.ContainsRune(q, 0) || err == nil && !utf8.ValidString(q) {
+		return fault.New(fault.BadRequest, "the query of the URL is not valid UTF-8 text")
+	}
+	return nil
 }
 
 func (rt *Router) observe(ctx context.Context, r *http.Request, st *state, w *countingWriter, took time.Duration) {

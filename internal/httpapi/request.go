@@ -124,8 +124,7 @@ func (r *Request) ReadBody() ([]byte, error) {
 	if err == nil {
 		return b, nil
 	}
-	var big *http.MaxBytesError
-	if errors.As(err, &big) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, err
 	}
 	return nil, fault.Wrap(fault.BadRequest, err, "the request body could not be read")
@@ -135,6 +134,9 @@ func (r *Request) ReadBody() ([]byte, error) {
 func DecodeJSON(b []byte, v any, strict bool) error {
 	if !utf8.Valid(b) {
 		return fault.New(fault.BadRequest, "the request body is not valid UTF-8")
+	}
+	if holdsNUL(b) {
+		return fault.New(fault.BadRequest, "the request body has a NUL character in a string")
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if strict {
@@ -147,6 +149,24 @@ func DecodeJSON(b []byte, v any, strict bool) error {
 		return fault.New(fault.BadRequest, "the request body has text behind its JSON document")
 	}
 	return nil
+}
+
+// holdsNUL tells whether a JSON document spells a NUL, which no database can be
+// trusted to keep.
+func holdsNUL(b []byte) bool {
+	const nul = `\u0000`
+	for from := 0; ; {
+		i := bytes.Index(b[from:], []byte(nul))
+		if i < 0 {
+			return false
+		}
+		at := from + i
+		before := len(b[:at]) - len(bytes.TrimRight(b[:at], `\`))
+		if before%2 == 0 { // else the backslash is itself escaped
+			return true
+		}
+		from = at + len(nul)
+	}
 }
 
 func decodeFault(err error) error {

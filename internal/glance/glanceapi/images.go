@@ -49,6 +49,9 @@ func (a *API) createImage(r *httpapi.Request) (any, error) {
 	if err := r.Decode(&in); err != nil {
 		return nil, err
 	}
+	if in == nil {
+		return nil, fault.New(fault.BadRequest, "the request body must be an object")
+	}
 	img, err := readNewImage(in)
 	if err != nil {
 		return nil, err
