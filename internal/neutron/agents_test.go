@@ -282,3 +282,32 @@ func (l *changes) next(t testing.TB, port string) rpc.Changed {
 	t.Fatal("no notification came")
 	return rpc.Changed{}
 }
+
+// A server that starts tells agents to compare revisions: the one before it
+// may have died between a commit and the notification.
+func TestStartingServerAsksAgentsToCompare(t *testing.T) {
+	a := neutrontest.New(t)
+	heard := make(chan rpc.Changed, 8)
+	mux := bus.NewMux()
+	bus.On(mux, rpc.MethodChanged, func(_ context.Context, ch rpc.Changed) (any, error) {
+		heard <- ch
+		return nil, nil
+	})
+	b := bus.NewMemory(nil)
+	t.Cleanup(func() { _ = b.Close() })
+	stop, err := b.Serve(t.Context(), rpc.AgentTopic, "listener", mux.Handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	makeNetwork(t, a.Service, "10.0.0.0/24")
+	neutrontest.New(t, neutrontest.WithDB(a.DB), neutrontest.WithBus(b))
+	select {
+	case ch := <-heard:
+		if !ch.IsEmpty() || ch.Revision < 2 {
+			t.Errorf("first notification: %+v", ch)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("a starting server said nothing")
+	}
+}

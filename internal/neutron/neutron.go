@@ -137,6 +137,13 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	// A process that died between a commit and its notification told nobody:
+	// agents compare revisions, and those that are behind pull.
+	rev, err := s.revision(ctx, s.db)
+	if err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "revision could not be read at start", "error", err)
+	}
+	s.notifier.add(&change{all: true, revision: rev})
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){s.notifyLoop, s.novaLoop, s.scheduleLoop} {
 		wg.Go(func() { loop(ctx) })

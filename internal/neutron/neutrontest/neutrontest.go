@@ -46,6 +46,7 @@ type options struct {
 	clock   clock.Clock
 	clients *openstack.Clients
 	db      *db.DB
+	bus     bus.Bus
 }
 
 // WithConfig replaces the configuration.
@@ -60,6 +61,9 @@ func WithClients(c *openstack.Clients) Option { return func(o *options) { o.clie
 // WithDB lets several clouds share a migrated database, as processes do.
 func WithDB(d *db.DB) Option { return func(o *options) { o.db = d } }
 
+// WithBus puts the cloud on a bus that the test owns.
+func WithBus(b bus.Bus) Option { return func(o *options) { o.bus = b } }
+
 // New starts a cloud that ends with the test.
 func New(t testing.TB, opts ...Option) *Cloud {
 	t.Helper()
@@ -70,8 +74,11 @@ func New(t testing.TB, opts ...Option) *Cloud {
 	if o.db == nil {
 		o.db = dbtest.New(t, neutron.Migrations)
 	}
-	b := bus.NewMemory(nil)
-	t.Cleanup(func() { _ = b.Close() })
+	b := o.bus
+	if b == nil {
+		b = bus.NewMemory(nil)
+		t.Cleanup(func() { _ = b.Close() })
+	}
 	svc, err := neutron.New(o.cfg, neutron.Deps{DB: o.db, Bus: b, Clock: o.clock, Clients: o.clients,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
