@@ -41,7 +41,7 @@ func Run(ctx context.Context, log *slog.Logger, parts []Part, ready func()) erro
 	err := func() error {
 		for _, p := range parts {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to end while starting: no failure
 			}
 			r, err := start(ctx, p, failed)
 			if err != nil {

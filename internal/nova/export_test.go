@@ -2,7 +2,6 @@ package nova
 
 import (
 	"context"
-	"io"
 	"log/slog"
 )
 
@@ -10,4 +9,4 @@ import (
 func (s *Service) FlushBeats(ctx context.Context) error { return s.flushBeats(ctx) }
 
 // DiscardLog is a logger for tests.
-func DiscardLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func DiscardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -50,7 +50,7 @@ func (s *Service) touchService(ctx context.Context, host, binary string) (bool, 
 
 // touchHosts renews the leases of the compute services of several hosts.
 func (s *Service) touchHosts(ctx context.Context, hosts []string) error {
-	_, err := s.db.NewRaw("UPDATE services SET last_seen = ? WHERE service_name = ? AND host IN (?)", s.clock.Now(), BinaryCompute, bun.In(hosts)).Exec(ctx)
+	_, err := s.db.NewRaw("UPDATE services SET last_seen = ? WHERE service_name = ? AND host IN (?)", s.clock.Now(), BinaryCompute, bun.List(hosts)).Exec(ctx)
 	return err
 }
 

@@ -22,7 +22,7 @@ type shortcut struct {
 
 // bare is a caller's context without its values: what a handler would get from
 // the wire.
-type bare struct{ context.Context }
+type bare struct{ context.Context } //nolint:containedctx // it is a context
 
 func (bare) Value(any) any { return nil }
 

@@ -32,7 +32,7 @@ func (h *Host) ReconcileDHCP(n *rpc.NetworkState, d *rpc.DHCPNetworkState) error
 		return err
 	}
 	name := DHCPNamespace(n.ID)
-	ns, _, err := h.ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
+	ns, err := h.ensureNamespace(name, owner{tag: h.tag, kind: ownerDHCP, id: n.ID})
 	if err != nil {
 		return err
 	}

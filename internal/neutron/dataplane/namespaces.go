@@ -39,11 +39,12 @@ func Listen(ctx context.Context, namespace, address string) (net.Listener, error
 // ensureNamespace opens or makes a named namespace and keeps its name among
 // our files: in a later mount namespace (ip netns exec makes a new one each
 // time) the name is a plain file that tells nothing about whose it was.
-func (h *Host) ensureNamespace(name string, own owner) (*namespace, bool, error) {
+func (h *Host) ensureNamespace(name string, own owner) (*namespace, error) {
 	if _, err := writeFile(h.dir("namespaces", name), own.String()+"\n"); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return ensureNamespace(name, own)
+	ns, _, err := ensureNamespace(name, own)
+	return ns, err
 }
 
 func (h *Host) deleteNamespace(name string) error {

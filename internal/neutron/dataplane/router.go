@@ -126,7 +126,7 @@ func (h *Host) ReconcileRouter(r *rpc.RouterState) (*RouterResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, _, err := h.ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
+	ns, err := h.ensureNamespace(RouterNamespace(r.ID), owner{tag: h.tag, kind: ownerRouter, id: r.ID})
 	if err != nil {
 		return nil, err
 	}

@@ -151,13 +151,13 @@ func (a *API) listTags(r *httpapi.Request) (any, error) {
 	return viewTags(s.Tags), nil
 }
 
-func (a *API) changeTags(r *httpapi.Request, change func([]string) ([]string, error)) ([]string, *nova.Server, error) {
+func (a *API) changeTags(r *httpapi.Request, change func([]string) ([]string, error)) (*nova.Server, error) {
 	s, err := a.server(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	tags, err := a.nova.SetTags(r.Context(), s, change)
-	return tags, s, err
+	_, err = a.nova.SetTags(r.Context(), s, change)
+	return s, err
 }
 
 func (a *API) replaceTags(r *httpapi.Request) (any, error) {
@@ -182,7 +182,7 @@ func (a *API) replaceTags(r *httpapi.Request) (any, error) {
 }
 
 func (a *API) deleteTags(r *httpapi.Request) (any, error) {
-	_, _, err := a.changeTags(r, func([]string) ([]string, error) { return nil, nil })
+	_, err := a.changeTags(r, func([]string) ([]string, error) { return nil, nil })
 	return nil, err
 }
 
@@ -206,7 +206,7 @@ func (a *API) addTag(r *httpapi.Request) (any, error) {
 	if err := nova.CheckTag(tag); err != nil {
 		return nil, err
 	}
-	_, s, err := a.changeTags(r, func(tags []string) ([]string, error) {
+	s, err := a.changeTags(r, func(tags []string) ([]string, error) {
 		had = slices.Contains(tags, tag)
 		return append(tags, tag), nil
 	})
@@ -221,7 +221,7 @@ func (a *API) addTag(r *httpapi.Request) (any, error) {
 
 func (a *API) deleteTag(r *httpapi.Request) (any, error) {
 	tag := r.PathValue("tag")
-	_, _, err := a.changeTags(r, func(tags []string) ([]string, error) {
+	_, err := a.changeTags(r, func(tags []string) ([]string, error) {
 		i := slices.Index(tags, tag)
 		if i < 0 {
 			return nil, fault.New(fault.NotFound, "Server %s has no tag '%.60s'", r.PathValue("server_id"), tag)
