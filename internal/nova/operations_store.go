@@ -7,24 +7,29 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/operation"
 )
 
 // startOp starts an operation on a server in the caller's transaction.
-func (s *Service) startOp(ctx context.Context, tx bun.Tx, kind string, srv *Server, requestID string, args any, fresh bool) (*operation.Op, error) {
+func (s *Service) startOp(ctx context.Context, tx bun.Tx, kind string, srv *Server, requestID, key string, args any, fresh bool) (*operation.Op, error) {
 	return s.ops.Start(ctx, tx, operation.Spec{Kind: kind, ResourceID: srv.ID, ProjectID: srv.ProjectID,
-		RequestID: requestID, Args: args, Fresh: fresh})
+		RequestID: requestID, Key: key, Args: args, Fresh: fresh})
 }
 
 // beginTask moves a server into an operation: compare-and-set on the state the
 // caller saw, action and operation in one transaction. false means that the
 // server changed meanwhile.
-func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Action, args any, set map[string]any) (op *operation.Op, ok bool, err error) {
+func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Action, key string, args any, set map[string]any) (op *operation.Op, ok bool, err error) {
 	now := s.clock.Now()
 	err = s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		ok = false
-		o, err := s.startOp(ctx, tx, kind, srv, a.RequestID, args, false)
+		o, err := s.startOp(ctx, tx, kind, srv, a.RequestID, key, args, false)
+		if errors.Is(err, operation.ErrExists) { // the same request came twice at once
+			op, ok = o, true
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -45,6 +50,20 @@ func (s *Service) beginTask(ctx context.Context, srv *Server, kind string, a *Ac
 		return nil, false, nil
 	}
 	return op, ok, err
+}
+
+// opOfKey is the operation that an earlier request with the key started, nil if
+// there is none.
+func (s *Service) opOfKey(ctx context.Context, key string) (*operation.Op, error) {
+	if key == "" {
+		return nil, nil
+	}
+	op := new(operation.Op)
+	err := s.db.NewSelect().Model(op).Where("idempotency_key = ?", key).Scan(ctx)
+	if db.IsNoRows(err) {
+		return nil, nil
+	}
+	return op, err
 }
 
 // endTask ends an operation's hold on its server: state, steps, event and

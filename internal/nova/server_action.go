@@ -2,6 +2,8 @@ package nova
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -33,7 +35,11 @@ const casTries = 5
 
 // startAction begins a host operation on a server: the transition's check, the
 // compare-and-set, the operation, all before it returns.
-func (s *Service) startAction(ctx context.Context, id *authtoken.Identity, srv *Server, requestID string, task hostTask, set map[string]any) (*operation.Op, error) {
+func (s *Service) startAction(ctx context.Context, r ActionRequest, task hostTask, set map[string]any) (*operation.Op, error) {
+	srv, id := r.Server, r.Identity
+	if done, err := s.opOfKey(ctx, r.key()); done != nil || err != nil {
+		return done, err
+	}
 	tr := transitions()[task.Action]
 	task.Method = hostKinds[task.Action].method
 	if tr.task != "" {
@@ -53,10 +59,10 @@ func (s *Service) startAction(ctx context.Context, id *authtoken.Identity, srv *
 		if srv.Host == "" {
 			return nil, fault.New(fault.Conflict, "Instance %s is not ready: it has no host", srv.ID)
 		}
-		a := &Action{ID: ids.UUID(), ServerID: srv.ID, Action: name, RequestID: requestID,
+		a := &Action{ID: ids.UUID(), ServerID: srv.ID, Action: name, RequestID: r.RequestID,
 			ProjectID: id.ProjectID, UserID: id.UserID, StartTime: s.clock.Now(), UpdatedAt: s.clock.Now()}
 		old := srv.OpID
-		op, ok, err := s.beginTask(ctx, srv, kindPrefix+task.Action, a, task, set)
+		op, ok, err := s.beginTask(ctx, srv, kindPrefix+task.Action, a, r.key(), task, set)
 		if err != nil {
 			return nil, err
 		}
@@ -90,6 +96,17 @@ type ActionRequest struct {
 	Server       *Server
 	RequestID    string
 	OverrideLock bool
+	// IdempotencyKey makes a repeated request the same action, "" for none.
+	IdempotencyKey string
+}
+
+// key is the client's key made unique among projects and servers.
+func (r *ActionRequest) key() string {
+	if r.IdempotencyKey == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(r.Identity.ProjectID + "/" + r.Server.ID + "/" + r.IdempotencyKey))
+	return hex.EncodeToString(sum[:])
 }
 
 func (s *Service) simple(ctx context.Context, r ActionRequest, action string, extra any) error {
@@ -104,7 +121,7 @@ func (s *Service) simple(ctx context.Context, r ActionRequest, action string, ex
 		}
 		task.Extra = b
 	}
-	_, err := s.startAction(ctx, r.Identity, r.Server, r.RequestID, task, nil)
+	_, err := s.startAction(ctx, r, task, nil)
 	return err
 }
 

@@ -27,7 +27,7 @@ func (s *Service) Delete(ctx context.Context, r ActionRequest) error {
 		a := &Action{ID: ids.UUID(), ServerID: srv.ID, Action: ActionDelete, RequestID: r.RequestID,
 			ProjectID: r.Identity.ProjectID, UserID: r.Identity.UserID, StartTime: now, UpdatedAt: now}
 		old := srv.OpID
-		op, ok, err := s.beginTask(ctx, srv, kindDelete, a, struct{}{}, map[string]any{"task_state": TaskDeleting})
+		op, ok, err := s.beginTask(ctx, srv, kindDelete, a, "", struct{}{}, map[string]any{"task_state": TaskDeleting})
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (s *Service) AttachInterface(ctx context.Context, r ActionRequest, net rpc.
 		return nil, err
 	}
 	before := r.Server.InfoCache
-	op, err := s.startAction(ctx, r.Identity, r.Server, r.RequestID, hostTask{Action: ActionAttach, Extra: extra}, nil)
+	op, err := s.startAction(ctx, r, hostTask{Action: ActionAttach, Extra: extra}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (s *Service) DetachInterface(ctx context.Context, r ActionRequest, portID s
 	if err != nil {
 		return err
 	}
-	_, err = s.startAction(ctx, r.Identity, r.Server, r.RequestID, hostTask{Action: ActionDetach, Extra: extra}, nil)
+	_, err = s.startAction(ctx, r, hostTask{Action: ActionDetach, Extra: extra}, nil)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/httpapi"
+	"github.com/hastack/hastack/internal/operation"
 )
 
 // A RebuildRequest replaces a server's root disk; fields that are not set stay.
@@ -26,6 +27,9 @@ type RebuildRequest struct {
 // host and its allocation stay.
 func (s *Service) Rebuild(ctx context.Context, r ActionRequest, in RebuildRequest) error {
 	srv := r.Server
+	if done, err := s.opOfKey(ctx, r.key()); done != nil || err != nil {
+		return err
+	}
 	if err := checkLock(srv, r.OverrideLock); err != nil {
 		return err
 	}
@@ -48,7 +52,7 @@ func (s *Service) Rebuild(ctx context.Context, r ActionRequest, in RebuildReques
 		return err
 	}
 	set["spec"] = asJSON(spec)
-	_, err = s.startAction(ctx, r.Identity, srv, r.RequestID, hostTask{Action: ActionRebuild}, set)
+	_, err = s.startAction(ctx, r, hostTask{Action: ActionRebuild}, set)
 	return err
 }
 
@@ -99,6 +103,9 @@ func nullable(text string) any {
 // CreateImage makes an image of the server's root disk. The image exists, and
 // is queued, when it returns; the host fills it.
 func (s *Service) CreateImage(ctx context.Context, r ActionRequest, name string, metadata map[string]string) (imageID string, err error) {
+	if done, err := s.opOfKey(ctx, r.key()); done != nil || err != nil {
+		return imageOf(done), err
+	}
 	if err := checkLock(r.Server, r.OverrideLock); err != nil {
 		return "", err
 	}
@@ -118,7 +125,7 @@ func (s *Service) CreateImage(ctx context.Context, r ActionRequest, name string,
 	if err != nil {
 		return "", err
 	}
-	_, err = s.startAction(ctx, r.Identity, r.Server, r.RequestID, hostTask{Action: ActionCreateImage, Extra: extra, ImageID: imageID}, nil)
+	_, err = s.startAction(ctx, r, hostTask{Action: ActionCreateImage, Extra: extra, ImageID: imageID}, nil)
 	if err != nil {
 		if undo := s.deleteSnapshotImage(context.WithoutCancel(ctx), imageID); undo != nil {
 			s.log.WarnContext(ctx, "remove the image of a snapshot that did not start", "image_id", imageID, "error", undo)
@@ -126,4 +133,13 @@ func (s *Service) CreateImage(ctx context.Context, r ActionRequest, name string,
 		return "", err
 	}
 	return imageID, nil
+}
+
+// imageOf is the image of a snapshot that was started before.
+func imageOf(op *operation.Op) string {
+	var task hostTask
+	if op == nil || op.DecodeArgs(&task) != nil {
+		return ""
+	}
+	return task.ImageID
 }

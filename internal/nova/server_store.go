@@ -30,7 +30,7 @@ func (s *Service) insertBoot(ctx context.Context, nb *newBoot) error {
 		}
 		nb.ops = nil
 		for _, srv := range nb.servers {
-			op, err := s.startOp(ctx, tx, kindBoot, srv, srv.Spec.RequestID, struct{}{}, true)
+			op, err := s.startOp(ctx, tx, kindBoot, srv, srv.Spec.RequestID, "", struct{}{}, true)
 			if err != nil {
 				return err
 			}

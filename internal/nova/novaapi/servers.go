@@ -63,7 +63,7 @@ func (a *API) loaded(r *httpapi.Request, load func(context.Context, string) (*no
 
 // action is the ActionRequest of a request on a server.
 func (a *API) action(r *httpapi.Request, s *nova.Server) nova.ActionRequest {
-	return nova.ActionRequest{Identity: r.Identity(), Server: s, RequestID: r.ID(),
+	return nova.ActionRequest{Identity: r.Identity(), Server: s, RequestID: r.ID(), IdempotencyKey: r.Header.Get("Idempotency-Key"),
 		OverrideLock: r.Allowed(pre+"os-lock-server:unlock:unlock_override", nil)}
 }
 

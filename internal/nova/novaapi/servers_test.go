@@ -208,6 +208,27 @@ func TestIdempotencyKeyMakesOneServer(t *testing.T) {
 	}
 }
 
+func TestIdempotencyKeyMakesOneAction(t *testing.T) {
+	c := novatest.New(t)
+	id := c.Boot(c.Flavor("small"), nil)
+	stop := func() int {
+		return c.Do(93, "member", "POST", "/servers/"+id+"/action", M{"os-stop": nil}, "Idempotency-Key", "k").Status
+	}
+	if got := stop(); got != 202 {
+		t.Fatalf("stop: %d", got)
+	}
+	c.Wait(id, "SHUTOFF")
+	if got := stop(); got != 202 {
+		t.Errorf("the same stop again: %d, want the first one's 202", got)
+	}
+	shot := func() string {
+		return c.Must(202, 93, "member", "POST", "/servers/"+id+"/action", M{"createImage": M{"name": "s"}}, "Idempotency-Key", "shot").Text("image_id")
+	}
+	if first := shot(); first == "" || shot() != first {
+		t.Error("a repeated snapshot made another image")
+	}
+}
+
 func TestMultiCreateNamesItsServersAndCountsThem(t *testing.T) {
 	c := novatest.New(t)
 	r := c.Must(202, 93, "member", "POST", "/servers", M{"server": M{"name": "vm", "imageRef": c.Image, "flavorRef": c.Flavor("small"), "networks": "none",
