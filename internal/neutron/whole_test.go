@@ -2,11 +2,15 @@ package neutron_test
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/db"
+	"github.com/hastack/hastack/internal/db/dbtest"
+	"github.com/hastack/hastack/internal/neutron"
 	"github.com/hastack/hastack/internal/neutron/agent"
 	"github.com/hastack/hastack/internal/neutron/dataplane"
 	dt "github.com/hastack/hastack/internal/neutron/dataplane/dataplanetest"
@@ -23,7 +27,9 @@ func TestAPICallsMakeNetworksOnTheHost(t *testing.T) {
 	if !dt.Isolate(t) {
 		return
 	}
-	c := neutrontest.New(t)
+	// A database server would be out of reach in this network namespace.
+	d := dbtest.Open(t, db.Config{URL: "sqlite://" + filepath.Join(t.TempDir(), "neutron.db"), NoSync: true}, neutron.Migrations)
+	c := neutrontest.New(t, neutrontest.WithDB(d))
 	a, err := agent.New(agent.Config{
 		Host: "host1", Parts: agent.AllParts(), MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret("s"),
 		CheckEvery: 500 * time.Millisecond, HeartbeatEvery: time.Second,
