@@ -113,8 +113,8 @@ func (a *Agent) assemble(ctx context.Context, t *task) (rpc.Result, error) {
 	if err := g.Wait(); err != nil {
 		return rpc.Result{}, err
 	}
-	for n, name := range map[int]string{25: "attach volumes", 26: "check the token", 27: "take connection info"} {
-		err := t.step(ctx, rpc.Step{N: n, Name: name, Peer: "cinder-api", Protocol: rpc.ProtoHTTP}, func() (string, error) { return "no volume", nil })
+	for i, name := range []string{"attach volumes", "check the token", "take connection info"} {
+		err := t.step(ctx, rpc.Step{N: 25 + i, Name: name, Peer: "cinder-api", Protocol: rpc.ProtoHTTP}, func() (string, error) { return "no volume", nil })
 		if err != nil {
 			return rpc.Result{}, err
 		}
