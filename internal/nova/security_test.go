@@ -3,6 +3,7 @@ package nova_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -112,9 +113,7 @@ func TestSec45ListsInRequestsAreBounded(t *testing.T) {
 	}
 	srv := func(more M) M {
 		s := M{"name": "vm", "imageRef": c.Image, "flavorRef": flavor, "networks": "none"}
-		for k, v := range more {
-			s[k] = v
-		}
+		maps.Copy(s, more)
 		return M{"server": s}
 	}
 	hints := srv(nil)
