@@ -250,7 +250,8 @@ func TestGuestGetsItsAddressByDHCPAndLosesItsPortWithTheTap(t *testing.T) {
 	}
 	c := newCloud(t)
 	c.state = privateNetwork(true)
-	c.start(t.TempDir())
+	dir := t.TempDir()
+	c.start(dir)
 	a, b := dt.NewGuest(t, "", "vm-a", portA, macA), dt.NewGuest(t, "", "vm-b", portB, macB)
 	dt.Eventually(t, "ports are up", 5*time.Second, func() bool { return c.portStatus(portA) == "up" && c.portStatus(portB) == "up" })
 	lease, err := a.DHCP()
@@ -269,6 +270,22 @@ func TestGuestGetsItsAddressByDHCPAndLosesItsPortWithTheTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.ExpectPing("10.1.0.12")
+	pid := pidOf(t, dir)
+	c.change(func(st *rpc.HostState) {
+		p := port(portC, private, "compute:nova", macC, "10.1.0.13")
+		st.Ports = append(st.Ports, p)
+		st.DHCP = slices.Clone(st.DHCP)
+		st.DHCP[0].Hosts = append(slices.Clone(st.DHCP[0].Hosts), rpc.DHCPHost{PortID: portC, MAC: macC, FixedIPs: p.FixedIPs})
+	}, rpc.Changed{Ports: []string{portC}, Networks: []string{private}})
+	x := dt.NewGuest(t, "", "vm-c", portC, macC)
+	dt.Eventually(t, "a port made later has its address", 5*time.Second, func() bool {
+		lease, err := x.DHCP()
+		return err == nil && lease["ip"] == "10.1.0.13"
+	})
+	// One dnsmasq, which the change did not kill behind the agent's back.
+	if now := pidOf(t, dir); now == 0 || now == pid {
+		t.Errorf("dnsmasq %d became %d", pid, now)
+	}
 
 	dt.Must(t, "", "ip", "link", "del", dataplane.TapName(portA))
 	dt.Eventually(t, "port is down", 5*time.Second, func() bool { return c.portStatus(portA) == "down" })

@@ -39,7 +39,7 @@ func (h *Host) advertise(ns *namespace, plan *routerPlan) error {
 		return nil
 	}
 	proc.args = args
-	return proc.ensure(false, false)
+	return proc.ensure(false)
 }
 
 // raRanges are dnsmasq's arguments for a device's subnets.

@@ -118,7 +118,7 @@ func (h *Host) runDHCP(ns *namespace, networkID, device string, conf *dnsmasqCon
 			return err
 		}
 	}
-	return proc.ensure(reload, false)
+	return proc.ensure(reload)
 }
 
 // staleLeases returns what the lease file should hold when it gives an

@@ -23,7 +23,6 @@ type dnsmasqConfig struct {
 	names   string            // addn-hosts
 	options string            // dhcp-optsfile
 	owners  map[string]string // address → MAC it is reserved for
-	leases  int
 }
 
 // args are dnsmasq's arguments besides those every one of ours has.
@@ -34,7 +33,7 @@ func (c *dnsmasqConfig) args(f dhcpFiles, device string) []string {
 		"--dhcp-optsfile=" + f.path("opts"), "--dhcp-leasefile=" + f.path("leases"),
 		"--domain=" + c.domain, "--local=/" + c.domain + "/", "--expand-hosts",
 		"--no-ping", "--dhcp-authoritative", "--quiet-dhcp", "--quiet-dhcp6", "--quiet-ra",
-		"--log-facility=" + f.path("log"), fmt.Sprintf("--dhcp-lease-max=%d", c.leases),
+		"--log-facility=" + f.path("log"), "--dhcp-lease-max=16777216",
 	}
 	for _, r := range c.ranges {
 		args = append(args, "--dhcp-range="+r)
@@ -46,7 +45,7 @@ func (c *dnsmasqConfig) args(f dhcpFiles, device string) []string {
 // is parsed and printed again, never pasted (security cases 53, 54); what does
 // not parse is left out and reported.
 func dhcpConfig(n *rpc.NetworkState, d *rpc.DHCPNetworkState) (*dnsmasqConfig, error) {
-	c := &dnsmasqConfig{domain: defaultDomain, owners: map[string]string{}, leases: 1024}
+	c := &dnsmasqConfig{domain: defaultDomain, owners: map[string]string{}}
 	if dom := strings.Trim(n.DNSDomain, "."); isDomain(dom) {
 		c.domain = dom
 	}
@@ -199,7 +198,6 @@ func (c *dnsmasqConfig) host(hosts, names, opts *strings.Builder, d *rpc.DHCPHos
 		fmt.Fprintf(hosts, "%s,set:port-%s,%s,%s\n", mac, cid, printed, name)
 		fmt.Fprintf(names, "%s %s.%s %s\n", a, name, c.domain, name)
 		c.owners[a.String()] = mac.String()
-		c.leases++
 	}
 	var errs []error
 	for _, o := range d.Options {
