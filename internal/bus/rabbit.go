@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -72,6 +73,12 @@ type replyQueue struct {
 func DialRabbit(ctx context.Context, cfg RabbitConfig) (*Rabbit, error) {
 	if len(cfg.URLs) == 0 {
 		return nil, errors.New("bus: no RabbitMQ member is given")
+	}
+	for i, member := range cfg.URLs {
+		if _, err := amqp.ParseURI(member); err != nil {
+			// The error would repeat the URL, and with it the password.
+			return nil, fmt.Errorf("bus: URL %d of RabbitMQ is not amqp://user:password@host:port/", i+1)
+		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

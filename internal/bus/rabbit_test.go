@@ -77,6 +77,10 @@ func TestRabbitDialErrorShowsNoPassword(t *testing.T) {
 	if !fault.Is(err, fault.Unavailable) || strings.Contains(err.Error(), "hunter2") {
 		t.Fatalf("error = %v", err)
 	}
+	_, err = bus.DialRabbit(ctx, bus.RabbitConfig{URLs: []string{"amqp://user:hunter2@[::bad/%zz"}})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Fatalf("error = %v", err)
+	}
 }
 
 // Calls and casts go on while every connection is cut again and again.
