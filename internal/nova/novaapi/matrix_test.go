@@ -65,6 +65,8 @@ func checkRoute(t *testing.T, c *novatest.Cloud, route httpapi.Route, persona, p
 			t.Errorf("%s: 500 for %v: %s", what, body, r.Body)
 		case persona == "" && route.Rule != httpapi.Public && r.Status != 401:
 			t.Errorf("%s: %d, want 401", what, r.Status)
+		case persona == "other" && strings.Contains(route.Path, "{server_id}") && r.Status < 300:
+			t.Errorf("%s: %d, but the server is another project's: %s", what, r.Status, r.Body)
 		case persona != "" && route.Method != http.MethodGet && r.Status < 300 && !slices.Contains(own, route.Method+" "+route.Path):
 			t.Errorf("%s: %d for %v", what, r.Status, body)
 		}
