@@ -171,7 +171,7 @@ func (f *ServerFilter) whereStatus(q *bun.SelectQuery) *bun.SelectQuery {
 				q = q.WhereOr("(vm_state IN (?) AND task_state IN (?))", bun.List(vm), bun.List(tasks))
 			case ok:
 				q = q.WhereOr("(vm_state IN (?) AND (task_state IS NULL OR task_state NOT IN (?)))", bun.List(vm),
-					bun.List([]string{TaskRebooting, TaskRebootingHard, TaskRebuilding}))
+					bun.List([]string{TaskRebooting, TaskRebootingHard, TaskRebuilding, TaskRebuildSpawning}))
 			}
 		}
 		return q

@@ -34,6 +34,7 @@ const (
 	TaskSuspending         = "suspending"
 	TaskResuming           = "resuming"
 	TaskRebuilding         = "rebuilding"
+	TaskRebuildSpawning    = "rebuild_spawning" // told by the host
 	TaskSnapshotPending    = "image_snapshot_pending"
 )
 
@@ -113,7 +114,7 @@ func (s *Server) Status() string {
 			return "REBOOT"
 		case TaskRebootingHard:
 			return "HARD_REBOOT"
-		case TaskRebuilding:
+		case TaskRebuilding, TaskRebuildSpawning:
 			return "REBUILD"
 		}
 		return "ACTIVE"
@@ -123,12 +124,12 @@ func (s *Server) Status() string {
 		switch s.TaskState {
 		case TaskRebootingHard:
 			return "HARD_REBOOT"
-		case TaskRebuilding:
+		case TaskRebuilding, TaskRebuildSpawning:
 			return "REBUILD"
 		}
 		return "SHUTOFF"
 	case Errored:
-		if s.TaskState == TaskRebuilding {
+		if s.TaskState == TaskRebuilding || s.TaskState == TaskRebuildSpawning {
 			return "REBUILD"
 		}
 		return "ERROR"
@@ -164,7 +165,7 @@ func statusFilter(status string) (vmStates []string, tasks []string, ok bool) {
 		"SOFT_DELETED": {{SoftGone}, nil},
 		"REBOOT":       {{Active}, {TaskRebooting}},
 		"HARD_REBOOT":  {{Active, Stopped, Paused, Suspended}, {TaskRebootingHard}},
-		"REBUILD":      {{Active, Stopped, Errored}, {TaskRebuilding}},
+		"REBUILD":      {{Active, Stopped, Errored}, {TaskRebuilding, TaskRebuildSpawning}},
 	}
 	v, ok := m[status]
 	return v[0], v[1], ok
