@@ -38,9 +38,9 @@ const (
 	branch               = "stable/2025.2"
 )
 
-// slow makes a rebuild by the fake driver last long enough for a test to see
-// the status that it has meanwhile.
-const slow = "nova.rebuild.hypervisor.before-effect=delay:1500ms"
+// slow makes what the fake driver does at once last long enough for a test,
+// which looks once a second, to see the status that a server has meanwhile.
+const slow = "nova.rebuild.hypervisor.before-effect=delay:2s;nova.reboot.hypervisor.before-effect=delay:2s"
 
 // personas are who runs a test: first the administrator; a test that skips
 // because it wants somebody else runs again as them.
@@ -90,7 +90,7 @@ func (c *cloud) stop() {
 
 // environment makes what the tests expect to find and names it the way they
 // want to be told.
-func (c *cloud) environment(ctx context.Context) ([]string, error) {
+func (c *cloud) environment(ctx context.Context, proxy string) ([]string, error) {
 	provider, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{
 		IdentityEndpoint: c.AuthURL, Username: c.AdminUser, Password: c.AdminPassword, DomainName: "Default",
 		Scope: &gophercloud.AuthScope{ProjectName: "admin", DomainName: "Default"},
@@ -111,7 +111,7 @@ func (c *cloud) environment(ctx context.Context) ([]string, error) {
 		"OS_AUTH_URL=" + c.AuthURL, "OS_DOMAIN_NAME=Default", "OS_REGION_NAME=" + c.Region,
 		"OS_BRANCH=" + branch, "OS_FLAVOR_ID=" + flavor, "OS_FLAVOR_ID_RESIZE=" + flavorResize, "OS_IMAGE_ID=" + imageID,
 		"OS_NETWORK_NAME=compat", "OS_NETWORK_ID=" + netID, "OS_SUBNET_ID=" + subnetID,
-		"OS_POOL_NAME=public", "OS_EXTGW_ID=" + extID,
+		"OS_POOL_NAME=public", "OS_EXTGW_ID=" + extID, "http_proxy=" + proxy, "no_proxy=127.0.0.1",
 	}, nil
 }
 
@@ -144,7 +144,7 @@ func makeNetworks(ctx context.Context, p *gophercloud.ProviderClient, opts gophe
 	if len(found) == 0 {
 		return "", "", "", errors.New("there is no network public")
 	}
-	n, err := networks.Create(ctx, sc, networks.CreateOpts{Name: "compat"}).Extract()
+	n, err := networks.Create(ctx, sc, networks.CreateOpts{Name: "compat", Shared: gophercloud.Enabled}).Extract()
 	if err != nil {
 		return "", "", "", err
 	}

@@ -19,10 +19,6 @@ const (
 	tableEnd   = "<!-- gophercloud: end -->"
 )
 
-// reasons are why tests of known outcome do not pass, by test name; what is
-// not listed shows its first error.
-var reasons = map[string]string{}
-
 func report(results []result, statusFile, updateFile string, verbose, whole bool) error {
 	passed, failed, skipped := 0, 0, 0
 	for _, r := range results {
@@ -108,7 +104,7 @@ func why(r result) string {
 			continue
 		}
 		text := place.ReplaceAllString(line, "")
-		if strings.Contains(text, "Failure") || strings.Contains(text, "Unable") || strings.Contains(text, "rror") || strings.Contains(text, "xpected") {
+		if strings.Contains(text, "Failure") || strings.Contains(text, "Unable") || strings.Contains(text, "rror") || strings.Contains(text, "xpected") || strings.Contains(text, "exceeded") {
 			last = text
 			break
 		}
