@@ -11,7 +11,7 @@ PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-pi
 # What the tests start beside it: the engines of a cluster.
 TEST_PACKAGES := mariadb-server rabbitmq-server memcached arping tcpdump conntrack jq
 
-.PHONY: all deps test-deps build image up down reset test check lint race bench bench-packages e2e compat clean
+.PHONY: all deps test-deps build image up down reset test check lint race bench bench-packages e2e compat hostile clean
 all: build
 
 deps:
@@ -69,6 +69,10 @@ e2e: test-deps $(BIN) $(IMAGE)
 # gophercloud's own acceptance tests against the built binary.
 compat: $(BIN)
 	test/compat/run.sh
+
+# Bad input and secrets against the built binary, with simulated servers.
+hostile: $(BIN)
+	HASTACK_BIN=$(CURDIR)/$(BIN) go test -count=1 ./test/hostile
 
 clean:
 	rm -rf bin
