@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func Isolate(t *testing.T) bool {
 		}
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=240s")
-	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name())
+	cmd.Env = append(enginesOut(os.Environ()), insideEnv+"="+t.Name())
 	cmd.SysProcAttr = &unix.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL,
 	}
@@ -53,6 +54,12 @@ func Isolate(t *testing.T) bool {
 		t.Skip(out.String())
 	}
 	return false
+}
+
+// enginesOut drops the engines that suites may run on: on the loopback of this
+// namespace, they cannot be reached from a fresh one.
+func enginesOut(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "HASTACK_TEST_") })
 }
 
 // settle finishes what clone began: mounts of our own, loopback up.
