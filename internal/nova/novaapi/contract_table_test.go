@@ -21,7 +21,7 @@ func send(file, method, path string, status int, body any) sampleTest {
 
 func contract() []sampleTest {
 	var list []sampleTest
-	for _, part := range [][]sampleTest{serverSamples(), actionSamples(), flavorSamples(), adminSamples(), otherSamples()} {
+	for _, part := range [][]sampleTest{serverSamples(), actionSamples(), flavorSamples(), adminSamples(), otherSamples(), moreSamples()} {
 		list = append(list, part...)
 	}
 	return list
