@@ -22,6 +22,8 @@ type World struct {
 	Routers     []string     `json:"routers"`  // ids
 	Hosts       []Host       `json:"hosts"`
 	Quotas      []Quota      `json:"quotas"`
+	// Problems are sentences of Neutron about its own rows and counters.
+	Problems []string `json:"problems,omitempty"`
 	// Unseen are parts that did not answer: what they own is not judged.
 	Unseen []string `json:"unseen,omitempty"`
 }
@@ -87,7 +89,7 @@ type Quota struct {
 
 // A Finding is something without its owner, or an owner without its thing.
 type Finding struct {
-	Kind  string `json:"kind"` // allocation, port, disk, process, tap, bridge, namespace, dhcp, filter, server, quota
+	Kind  string `json:"kind"` // allocation, port, disk, process, tap, bridge, namespace, dhcp, filter, server, quota, network
 	ID    string `json:"id"`
 	Host  string `json:"host,omitempty"`
 	Owner string `json:"owner,omitempty"`
@@ -125,6 +127,9 @@ func Check(w *World) []Finding {
 		c.checkHost(&w.Hosts[i])
 	}
 	c.checkQuotas()
+	for _, p := range w.Problems {
+		c.add(Finding{Kind: "network", ID: "neutron", Text: p})
+	}
 	slices.SortFunc(c.found, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Host, b.Host), strings.Compare(a.ID, b.ID))
 	})

@@ -179,7 +179,7 @@ func (c *check) checkQuotas() {
 	for _, q := range c.w.Quotas {
 		if q.Counted != q.Actual {
 			c.add(Finding{Kind: "quota", ID: q.Resource, Owner: q.ProjectID,
-				Text: fmt.Sprintf("%d are counted and %d exist", q.Counted, q.Actual)})
+				Text: fmt.Sprintf("%d are counted and %d exist", q.Counted, q.Actual), Fixable: true})
 		}
 	}
 }

@@ -2,15 +2,11 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
-	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/quotasets"
-	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
@@ -19,6 +15,7 @@ import (
 
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/fault"
+	neutronrpc "github.com/hastack/hastack/internal/neutron/rpc"
 	novarpc "github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/openstack"
 )
@@ -51,8 +48,8 @@ func (c *Collector) Collect(ctx context.Context) (*World, error) {
 		{"placement", c.allocations},
 		{"hosts", c.hosts},
 		{"neutron", c.network},
+		{"neutron's rows", c.problems},
 		{"nova", c.servers},
-		{"quota", c.quotas},
 	} {
 		if err := part.see(ctx, w); err != nil {
 			if ctx.Err() != nil {
@@ -202,69 +199,56 @@ func extractPorts(p pagination.Page) ([]Port, error) {
 	return out, nil
 }
 
+// novaView is what nova-api tells an auditor.
+type novaView struct {
+	Servers []struct {
+		ID        string   `json:"id"`
+		ProjectID string   `json:"project_id"`
+		Host      string   `json:"host"`
+		VMState   string   `json:"vm_state"`
+		TaskState string   `json:"task_state"`
+		PortIDs   []string `json:"port_ids"`
+		InFlight  bool     `json:"in_flight"`
+		Cleanup   bool     `json:"cleanup"`
+	} `json:"servers"`
+	// Quota has, by project/resource, what is counted and what there is.
+	Quota map[string][2]int64 `json:"quota"`
+}
+
+// statuses are the states that the check tells apart.
+var statuses = map[string]string{"active": "ACTIVE", "stopped": "SHUTOFF", "error": "ERROR", "building": "BUILD", "deleted": "DELETED"}
+
 func (c *Collector) servers(ctx context.Context, w *World) error {
 	sc, err := c.Clients.Compute(ctx)
 	if err != nil {
 		return err
 	}
-	list, err := pages(ctx, servers.List(sc, servers.ListOpts{AllTenants: true}), servers.ExtractServers)
-	if err != nil {
-		return fmt.Errorf("list servers: %w", err)
+	var view novaView
+	if _, err := sc.Get(ctx, sc.ServiceURL("hastack-audit"), &view, nil); err != nil {
+		return fmt.Errorf("ask nova: %w", openstack.Fault(err))
 	}
-	for _, s := range list {
-		w.Servers = append(w.Servers, Server{ID: s.ID, ProjectID: s.TenantID, Host: s.Host, Status: s.Status, TaskState: s.TaskState})
-	}
-	return c.serverPorts(ctx, w)
-}
-
-// serverPorts adds the ports that Nova thinks its servers have.
-func (c *Collector) serverPorts(ctx context.Context, w *World) error {
-	of := map[string][]string{}
-	for _, h := range w.Hosts {
-		known, err := novarpc.NewConductorClient(c.Bus).AuditServers(ctx, novarpc.HostArgs{Host: h.Name})
-		if err != nil {
-			return fmt.Errorf("servers of %s: %w", h.Name, err)
+	for _, v := range view.Servers {
+		status := statuses[v.VMState]
+		if status == "" {
+			status = v.VMState
 		}
-		for _, s := range known.Servers {
-			of[s.ID] = s.PortIDs
+		task := v.TaskState
+		if task == "" && (v.InFlight || v.Cleanup) {
+			task = "busy"
 		}
+		w.Servers = append(w.Servers, Server{ID: v.ID, ProjectID: v.ProjectID, Host: v.Host, Status: status, TaskState: task, PortIDs: v.PortIDs})
 	}
-	for i := range w.Servers {
-		w.Servers[i].PortIDs = of[w.Servers[i].ID]
+	for key, n := range view.Quota {
+		project, resource, _ := strings.Cut(key, "/")
+		w.Quotas = append(w.Quotas, Quota{ProjectID: project, Resource: resource, Counted: n[0], Actual: n[1]})
 	}
 	return nil
 }
 
-// quotas compares Nova's counters with the servers that there are.
-func (c *Collector) quotas(ctx context.Context, w *World) error {
-	if len(w.Unseen) > 0 {
-		return errors.New("not compared while parts are unseen")
-	}
-	sc, err := c.Clients.Compute(ctx)
-	if err != nil {
-		return err
-	}
-	ic, err := c.Clients.Identity(ctx)
-	if err != nil {
-		return err
-	}
-	all, err := pages(ctx, projects.List(ic, nil), projects.ExtractProjects)
-	if err != nil {
-		return fmt.Errorf("list projects: %w", err)
-	}
-	actual := map[string]int64{}
-	for _, p := range all {
-		actual[p.ID] = 0
-	}
-	for _, s := range w.Servers {
-		actual[s.ProjectID]++
-	}
-	for project, n := range actual {
-		q, err := quotasets.GetDetail(ctx, sc, project).Extract()
-		if err != nil {
-			return fmt.Errorf("quota of %s: %w", project, openstack.Fault(err))
-		}
-		w.Quotas = append(w.Quotas, Quota{ProjectID: project, Resource: "instances", Counted: int64(q.Instances.InUse), Actual: n})
-	}
-	return nil
+// problems adds what Neutron finds wrong among its own rows and counters.
+func (c *Collector) problems(ctx context.Context, w *World) error {
+	var reply neutronrpc.AuditReply
+	err := c.Bus.Call(ctx, bus.Target{Topic: neutronrpc.Topic}, neutronrpc.MethodAudit, neutronrpc.AuditArgs{}, &reply)
+	w.Problems = reply.Problems
+	return err
 }

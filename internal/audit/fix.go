@@ -46,6 +46,13 @@ func (c *Collector) fix(ctx context.Context, f Finding) error {
 			return err
 		}
 		return gone(ports.Delete(ctx, sc, f.ID).ExtractErr())
+	case "quota":
+		sc, err := c.Clients.Compute(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = sc.Post(ctx, sc.ServiceURL("hastack-audit"), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
+		return openstack.Fault(err)
 	case "process", "disk":
 		_, err := novarpc.NewComputeClient(c.Bus, f.Host).Audit(ctx, novarpc.AuditArgs{Remove: []string{f.Owner}})
 		return err
