@@ -216,3 +216,16 @@ func TestNULNeverReachesAHandler(t *testing.T) {
 		}
 	}
 }
+
+func TestStringsAreNoLongerThanAColumn(t *testing.T) {
+	long := strings.Repeat("x", 1<<16-1)
+	for body, refused := range map[string]bool{
+		`{"a": "` + long + `"}`: false, `{"a": "` + long + `x"}`: true, `{"a": "` + long + `", "b": "\"` + long[1:] + `"}`: false,
+		`{"a": "` + strings.Repeat(`\u0041`, 40_000) + `"}`: false, `{"a": [` + strings.Repeat("1,", 60_000) + `1]}`: false,
+	} {
+		var v map[string]any
+		if err := httpapi.DecodeJSON([]byte(body), &v, true); (err != nil) != refused {
+			t.Errorf("%.20s… of %d bytes: %v", body, len(body), err)
+		}
+	}
+}

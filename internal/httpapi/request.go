@@ -138,6 +138,9 @@ func DecodeJSON(b []byte, v any, strict bool) error {
 	if holdsNUL(b) {
 		return fault.New(fault.BadRequest, "the request body has a NUL character in a string")
 	}
+	if overlong(b) {
+		return fault.New(fault.BadRequest, "the request body has a string longer than %d bytes", maxString)
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if strict {
 		dec.DisallowUnknownFields()
@@ -149,6 +152,33 @@ func DecodeJSON(b []byte, v any, strict bool) error {
 		return fault.New(fault.BadRequest, "the request body has text behind its JSON document")
 	}
 	return nil
+}
+
+// maxString is the longest string in a body, in bytes: what a TEXT column of
+// MariaDB holds, so that no database takes what another refuses.
+const maxString = 1<<16 - 1
+
+// overlong tells whether a JSON document has a string longer than maxString.
+func overlong(b []byte) bool {
+	if len(b) <= maxString {
+		return false
+	}
+	inside, n := false, 0
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] == '"':
+			inside, n = !inside, 0
+			continue
+		case inside && b[i] == '\\' && i+1 < len(b) && b[i+1] == 'u':
+			i += 5
+		case inside && b[i] == '\\':
+			i++
+		}
+		if n++; inside && n > maxString {
+			return true
+		}
+	}
+	return false
 }
 
 // holdsNUL tells whether a JSON document spells a NUL, which no database can be
