@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,7 @@ func (s *session) findServer(ctx context.Context, name string) (string, error) {
 
 func printTrace(w io.Writer, t *trace) {
 	fmt.Fprintf(w, "%s of %s, request %s\n", t.Action, t.ServerID, t.RequestID)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range t.Steps {
 		took := "      ?"
 		if s.Duration != nil {
@@ -106,9 +108,8 @@ func printTrace(w io.Writer, t *trace) {
 		if s.Detail != "" {
 			outcome += ": " + s.Detail
 		}
-		fmt.Fprintf(w, "%3d  %-22s %-24s %-20s %-7s %s ms  %s\n", s.N, s.Name, s.Actor, s.Peer, s.Protocol, took, outcome)
+		fmt.Fprintf(table, "%3d\t%s\t%s\t%s\t%s\t%s ms\t%s\n", s.N, s.Name, s.Actor, s.Peer, s.Protocol, took, outcome)
 	}
-	if t.Message != "" {
-		fmt.Fprintf(w, "\n%s\n", t.Message)
-	}
+	// The terminal may have been closed; there is nobody to tell.
+	_ = table.Flush()
 }
