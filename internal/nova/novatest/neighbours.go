@@ -3,6 +3,7 @@ package novatest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -81,6 +82,18 @@ func (n *Neighbours) Claims() int {
 	return len(n.claims)
 }
 
+// HasRoom tells whether a host's capacity is known to Placement.
+func (n *Neighbours) HasRoom(host string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.provs {
+		if p.Name == host && len(p.Inventory) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // ClaimHost is the host on which a server has its allocation, "" for none.
 func (n *Neighbours) ClaimHost(serverID string) string {
 	n.mu.Lock()
@@ -113,9 +126,7 @@ func (n *Neighbours) AddImage(attrs map[string]any) string {
 	id := ids.UUID()
 	img := map[string]any{"id": id, "name": "cirros", "status": "active", "min_disk": 0, "min_ram": 0, "size": 1 << 20,
 		"disk_format": "qcow2", "container_format": "bare"}
-	for k, v := range attrs {
-		img[k] = v
-	}
+	maps.Copy(img, attrs)
 	n.images[id] = img
 	return id
 }
@@ -143,9 +154,7 @@ func (n *Neighbours) port(attrs map[string]any) map[string]any {
 	id := ids.UUID()
 	p := map[string]any{"id": id, "mac_address": fmt.Sprintf("fa:16:3e:00:%02x:%02x", n.nextIP>>8, n.nextIP&255), "status": "ACTIVE",
 		"binding:vif_type": "bridge", "security_groups": []string{"5ec00000-0000-4000-8000-000000000001"}}
-	for k, v := range attrs {
-		p[k] = v
-	}
+	maps.Copy(p, attrs)
 	if p["fixed_ips"] == nil {
 		if net := n.networks[fmt.Sprint(p["network_id"])]; net != nil {
 			p["fixed_ips"] = []map[string]any{{"subnet_id": net["subnets"].([]string)[0], "ip_address": fmt.Sprintf("10.0.%d.%d", n.nextIP>>8, n.nextIP&255)}}
@@ -315,9 +324,7 @@ func (n *Neighbours) servePorts(w http.ResponseWriter, r *http.Request, id strin
 		delete(n.ports, id)
 		w.WriteHeader(204)
 	case r.Method == "PUT":
-		for k, v := range body["port"].(map[string]any) {
-			p[k] = v
-		}
+		maps.Copy(p, body["port"].(map[string]any))
 		fallthrough
 	default:
 		reply(w, 200, map[string]any{"port": p})

@@ -179,7 +179,8 @@ func (c *Cloud) StopAll() {
 	}
 }
 
-// StartHost runs the nova-compute of a host and waits until it has reported.
+// StartHost runs the nova-compute of a host and waits until it has reported,
+// to Nova and to Placement.
 func (c *Cloud) StartHost(name string) {
 	c.t.Helper()
 	cfg := fake.Config{}
@@ -195,7 +196,7 @@ func (c *Cloud) StartHost(name string) {
 	c.stop[name] = c.background(agent.Run)
 	c.Eventually("host "+name+" reports", func() bool {
 		list, err := c.Nova.Hypervisors(context.Background(), name, "", 0)
-		return err == nil && len(list) > 0
+		return err == nil && len(list) > 0 && c.Neighbours.HasRoom(name)
 	})
 }
 

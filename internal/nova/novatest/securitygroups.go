@@ -1,6 +1,7 @@
 package novatest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -50,9 +51,7 @@ func (n *Neighbours) serveGroups(w http.ResponseWriter, r *http.Request, id stri
 		n.groups = slices.DeleteFunc(n.groups, func(g map[string]any) bool { return g["id"] == id })
 		w.WriteHeader(204)
 	default:
-		for k, v := range in {
-			g[k] = v
-		}
+		maps.Copy(g, in)
 		reply(w, 200, map[string]any{"security_group": g})
 	}
 }
