@@ -72,7 +72,7 @@ func start(t testing.TB) *cloud {
 	}
 	doc["log"].(m)["level"] = "debug"
 	if url := os.Getenv("HASTACK_TEST_MYSQL"); url != "" {
-		// A server without databases of Hastack's; SQLite is forgiving.
+		// SQLite forgives what this refuses.
 		doc["database"] = m{"url": url}
 	}
 	raw, err = yaml.Marshal(doc)
