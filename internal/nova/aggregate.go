@@ -126,7 +126,12 @@ func (s *Service) AddAggregateHost(ctx context.Context, id int64, host string) (
 	if slices.Contains(a.Hosts, host) {
 		return nil, fault.New(fault.Conflict, "Aggregate %d already has host %s.", id, host)
 	}
-	if a.Zone() != "" {
+	zones, err := s.hostZones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A host that is in the zone already does not change it, servers or not.
+	if a.Zone() != "" && a.Zone() != zones.of(host) {
 		if err := s.checkZoneChange(ctx, a, []string{host}); err != nil {
 			if fault.Is(err, fault.BadRequest) {
 				err = fault.New(fault.Conflict, "Cannot add host %s in aggregate %d: %s", host, id, fault.As(err).Text)

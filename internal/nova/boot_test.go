@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hastack/hastack/internal/failpoint"
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova"
 	"github.com/hastack/hastack/internal/nova/novatest"
 	"github.com/hastack/hastack/internal/nova/virt/fake"
@@ -313,4 +314,23 @@ func TestAntiAffinityHoldsUnderManyAtOnce(t *testing.T) {
 		t.Errorf("%d failed, hosts %v; want one failed and one server a host", failed, hosts)
 	}
 	c.Eventually("claims of the three", func() bool { return c.Neighbours.Claims() == 3 })
+}
+
+func TestAHostThatIsInTheZoneAlreadyMayJoinWithItsServers(t *testing.T) {
+	c := novatest.New(t)
+	c.Wait(c.Create(c.Flavor("small"), nil), "ACTIVE")
+	join := func(zone string) error {
+		a := &nova.Aggregate{Name: zone, Metadata: map[string]string{"availability_zone": zone}}
+		if err := c.Nova.CreateAggregate(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Nova.AddAggregateHost(t.Context(), a.ID, "host1")
+		return err
+	}
+	if err := join("nova"); err != nil {
+		t.Errorf("into its own zone: %v", err)
+	}
+	if err := join("elsewhere"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("into another zone: %v, want a conflict", err)
+	}
 }

@@ -14,6 +14,10 @@ import (
 	"github.com/hastack/hastack/internal/policy"
 )
 
+// maxExtra bounds what one request may add in attributes that Keystone keeps
+// without knowing them, in bytes.
+const maxExtra = 32 << 10
+
 // attrs are the attributes of a resource in a request body. Reading one takes
 // it out; extra returns what was not read. The first mistake is kept in err.
 type attrs struct {
@@ -139,6 +143,13 @@ func (a *attrs) extra() keystone.Extra {
 	}
 	if len(a.m) == 0 {
 		return nil
+	}
+	size := 0
+	for name, raw := range a.m {
+		size += len(name) + len(raw)
+	}
+	if size > maxExtra {
+		a.fail("the additional attributes of a %s have %d bytes together; at most %d are kept", a.kind, size, maxExtra)
 	}
 	return a.m
 }
