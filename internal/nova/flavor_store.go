@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/uptrace/bun"
 
@@ -32,9 +33,7 @@ func nextSeq(ctx context.Context, tx bun.Tx, name string) (int64, error) {
 		return 0, err
 	}
 	if n, _ := res.RowsAffected(); n == 0 {
-		if _, err := tx.NewRaw("INSERT INTO sequences (name, value) VALUES (?, 1)", name).Exec(ctx); err != nil {
-			return 0, err
-		}
+		return 0, fmt.Errorf("there is no sequence %s", name)
 	}
 	var v int64
 	err = tx.NewRaw("SELECT value FROM sequences WHERE name = ?", name).Scan(ctx, &v)

@@ -3,6 +3,10 @@ CREATE TABLE sequences (
     name  VARCHAR(64) NOT NULL PRIMARY KEY,
     value BIGINT      NOT NULL
 );
+-- Every sequence is there from the start: two transactions that both made the
+-- first row of one would look like a name taken twice.
+INSERT INTO sequences (name, value) VALUES
+    ('aggregates', 0), ('flavors', 0), ('hypervisors', 0), ('keypairs', 0), ('services', 0);
 
 CREATE TABLE flavors (
     flavorid     VARCHAR(255) NOT NULL PRIMARY KEY,
