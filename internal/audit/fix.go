@@ -51,7 +51,8 @@ func (c *Collector) fix(ctx context.Context, f Finding) error {
 		if err != nil {
 			return err
 		}
-		_, err = sc.Post(ctx, sc.ServiceURL("hastack-audit"), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
+		var view novaView
+		_, err = sc.Post(ctx, sc.ServiceURL("hastack-audit"), nil, &view, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
 		return openstack.Fault(err)
 	case "process", "disk":
 		_, err := novarpc.NewComputeClient(c.Bus, f.Host).Audit(ctx, novarpc.AuditArgs{Remove: []string{f.Owner}})
