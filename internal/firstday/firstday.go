@@ -32,7 +32,7 @@ const (
 	Key      = "demo"
 	Server   = "first"
 	SSHUser  = "testvm"
-	MemberOf = "member"
+	Role     = "member" // of the user in the project; made by bootstrap
 )
 
 // Config says where the cloud is and what to put in it.

@@ -31,13 +31,13 @@ func (c *content) projects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	roleID, err := findRole(ctx, sc, MemberOf)
+	roleID, err := findRole(ctx, sc, Role)
 	if err != nil {
 		return err
 	}
 	err = roles.Assign(ctx, sc, roleID, roles.AssignOpts{UserID: userID, ProjectID: c.projectID}).ExtractErr()
 	if err != nil {
-		return fmt.Errorf("give %s the role %s: %w", User, MemberOf, err)
+		return fmt.Errorf("give %s the role %s: %w", User, Role, err)
 	}
 	c.demo, err = c.login(ctx, User, Project, c.cfg.DemoPassword)
 	return err
