@@ -23,16 +23,16 @@ import (
 
 // The names of what is made.
 const (
-	Project  = "demo"
-	User     = "demo"
-	Image    = "testvm"
-	Public   = "public"
-	Private  = "private"
-	Router   = "router1"
-	Key      = "demo"
-	Server   = "first"
-	SSHUser  = "testvm"
-	Role     = "member" // of the user in the project; made by bootstrap
+	Project = "demo"
+	User    = "demo"
+	Image   = "testvm"
+	Public  = "public"
+	Private = "private"
+	Router  = "router1"
+	Key     = "demo"
+	Server  = "first"
+	SSHUser = "testvm"
+	Role    = "member" // of the user in the project; made by bootstrap
 )
 
 // Config says where the cloud is and what to put in it.
