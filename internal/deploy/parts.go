@@ -1,0 +1,13 @@
+package deploy
+
+// Parts are all parts of a cluster in the order in which they are deployed.
+// Who owns a part adds its line here.
+func Parts() []*Part {
+	return []*Part{
+		// base, release, certificates,
+		// galera, rabbitmq, memcached,
+		// node, haproxy, vip,
+		// control, agents,
+		// monitoring, logs,
+	}
+}
