@@ -57,6 +57,17 @@ func (s *Server) Address(network string) netip.Addr {
 	return hostAddress(n.CIDR, s.Host)
 }
 
+// BMC is the address of the server's management controller in the out-of-band
+// network; the zero Addr if there is no such network, or if the server itself
+// is on it and has that address.
+func (s *Server) BMC() netip.Addr {
+	n := s.topology.Networks[OutOfBand]
+	if n == nil || slices.Contains(s.Networks(), OutOfBand) {
+		return netip.Addr{}
+	}
+	return hostAddress(n.CIDR, s.Host)
+}
+
 // Management is the server's address for everything between the parts.
 func (s *Server) Management() netip.Addr { return s.Address(Management) }
 

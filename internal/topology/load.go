@@ -1,14 +1,13 @@
 package topology
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-
-	"go.yaml.in/yaml/v3"
+	"reflect"
 )
 
-// Load reads a topology file over the defaults and checks it.
+// Load reads a topology file over the defaults and checks it. What is wrong
+// with the content is a [*Problems].
 func Load(path string) (*Topology, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -19,15 +18,25 @@ func Load(path string) (*Topology, error) {
 
 // Parse is Load of a file's content; name is the file's, for errors.
 func Parse(name string, b []byte) (*Topology, error) {
+	r := &reader{file: name, problems: Problems{File: name}, lines: map[string]int{}, keys: keys()}
+	n, line, err := parseNode(b)
+	if err != nil {
+		r.problem(line, "%v", err)
+		return nil, &r.problems
+	}
 	t := defaults()
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(t); err != nil {
-		return nil, fmt.Errorf("topology %s: %w", name, err)
-	}
+	r.read(n, reflect.ValueOf(t).Elem(), place{}, 0)
 	for _, s := range t.Servers {
-		s.topology = t
+		if s != nil {
+			s.topology = t
+		}
 	}
+	r.check(t)
+	if len(r.problems.List) > 0 {
+		r.problems.sort()
+		return nil, &r.problems
+	}
+	t.warnings = r.warnings
 	return t, nil
 }
 

@@ -59,6 +59,8 @@ type Topology struct {
 	Engines  Engines              `yaml:"engines"`
 	Compute  Compute              `yaml:"compute"`
 	Lab      Limits               `yaml:"lab"`
+
+	warnings []Problem
 }
 
 // SSH is how the servers are reached, always at their management address.
