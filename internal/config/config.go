@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -26,30 +27,77 @@ type Config struct {
 	// Host is this host's name in services, bindings and providers.
 	Host   string `yaml:"host"`
 	Region string `yaml:"region"`
+	// SecretsFile is where the secrets are; "" means secrets.yaml in StateDir.
+	SecretsFile string `yaml:"secrets_file"`
 	// Listen is the address that this process serves its APIs on.
 	Listen string `yaml:"listen"`
+	// TLS are the certificates of this process; without them it speaks in the
+	// clear, which is right on loopback only.
+	TLS TLS `yaml:"tls"`
+	// DrainSeconds is how long a process told to stop still serves while its
+	// /healthcheck says no, so that load balancers notice.
+	DrainSeconds float64 `yaml:"drain_seconds"`
 	// Endpoints are the public URLs of the APIs by service type; each ends
 	// where the service's own path (/v3, /v2.1) begins.
 	Endpoints map[string]string `yaml:"endpoints"`
-	Database  Database          `yaml:"database"`
-	Bus       Bus               `yaml:"bus"`
-	Cache     Cache             `yaml:"cache"`
-	Compute   Compute           `yaml:"compute"`
-	Network   Network           `yaml:"network"`
-	Identity  Identity          `yaml:"identity"`
-	Log       Log               `yaml:"log"`
+	// InternalEndpoints are what the services call each other by; a type that
+	// is missing has its public URL.
+	InternalEndpoints map[string]string `yaml:"internal_endpoints"`
+	Image             Image             `yaml:"image"`
+	Database          Database          `yaml:"database"`
+	Bus               Bus               `yaml:"bus"`
+	Cache             Cache             `yaml:"cache"`
+	Compute           Compute           `yaml:"compute"`
+	Network           Network           `yaml:"network"`
+	Identity          Identity          `yaml:"identity"`
+	Log               Log               `yaml:"log"`
+
+	databasePassword Secret // from the secrets file
+}
+
+// TLS names the files of a certificate, its key and the authority that all
+// certificates of the cloud come from. All three are given or none.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	CA   string `yaml:"ca"`
+}
+
+// On tells whether there are certificates.
+func (t TLS) On() bool { return t.Cert != "" }
+
+// Image configures Glance.
+type Image struct {
+	// Peers are the base URLs of the image services of all servers, this one
+	// among them: each keeps image data in its own directory and has copies of
+	// the others'. None means that this process has the only store.
+	Peers []string `yaml:"peers"`
+	// Self is this server's entry of Peers.
+	Self string `yaml:"self"`
+	// Copies is how many servers must have the data before an image becomes
+	// active; default 2, at most the number of peers.
+	Copies int `yaml:"copies"`
 }
 
 // Database says where the services keep their state.
 type Database struct {
-	// URL is "sqlite:" for one file a service in the state directory, or
-	// "mysql://user:password@host:port/" to which the service's name is added.
+	// URL is "sqlite:" for one file a service in the state directory,
+	// "mysql://user:password@host:port/" to which the service's name is added,
+	// or "" on a host that has no database. Without user and password each
+	// service's user has its name, and the password is in the secrets file.
 	URL Secret `yaml:"url"`
+	// ServerName is the name in the server's certificate; default "database".
+	// The connection is encrypted when the process has certificates.
+	ServerName string `yaml:"server_name"`
+	// Synced says that "hastack db sync" migrates the databases; the services
+	// then only check that it was done.
+	Synced bool `yaml:"synced"`
 }
 
 // Bus says how the parts of a service talk.
 type Bus struct {
-	// URLs are AMQP brokers, tried in order; none means inside this process.
+	// URLs are AMQP brokers, amqp:// or amqps://, begun with at random; none
+	// means inside this process. The password may be in the secrets file.
 	URLs []Secret `yaml:"urls"`
 }
 
@@ -71,6 +119,11 @@ type Compute struct {
 	FakeHosts int `yaml:"fake_hosts"`
 	// Console is where browsers find nova-novncproxy; "" means on Listen.
 	Console string `yaml:"console_url"`
+	// VNCListen is where this host's relay to the screens of its servers
+	// listens, "address:port" with port 0 for a free one; "" means loopback.
+	VNCListen string `yaml:"vnc_listen"`
+	// HostIP is this host's address as hypervisors are listed.
+	HostIP string `yaml:"host_ip"`
 }
 
 // Network configures Neutron's server and agents.
@@ -78,9 +131,13 @@ type Network struct {
 	// BridgeMappings names the bridge of each physical network.
 	BridgeMappings map[string]string `yaml:"bridge_mappings"`
 	// ExternalCIDR is the first-day external network; its first address is
-	// the host's on the bridge of the physical network "public".
+	// the host's on the bridge of the physical network "public". "" leaves the
+	// bridge as an administrator made it.
 	ExternalCIDR string `yaml:"external_cidr"`
 	TunnelIP     string `yaml:"tunnel_ip"`
+	// Parts are what neutron-agent does on this host, of l2, l3, dhcp and
+	// metadata; none means all.
+	Parts []string `yaml:"parts"`
 	// Metadata is where nova-metadata answers; "" means on Listen.
 	Metadata string `yaml:"metadata_url"`
 }
@@ -89,6 +146,9 @@ type Network struct {
 type Identity struct {
 	BcryptCost   int `yaml:"bcrypt_cost"`
 	TokenMinutes int `yaml:"token_minutes"`
+	// KeysDir holds fernet-keys and credential-keys as a deployment gives them
+	// to every control server; "" makes them in the state directory.
+	KeysDir string `yaml:"keys_dir"`
 }
 
 // Log says what is logged.
@@ -137,10 +197,15 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	c := Default("/var/lib/hastack", "127.0.0.1:5000")
+	mappings := c.Network.BridgeMappings
+	c.Network.BridgeMappings = nil // a mapping of the file replaces the default, also an empty one
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
 	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if c.Network.BridgeMappings == nil {
+		c.Network.BridgeMappings = mappings
 	}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
@@ -166,8 +231,8 @@ func (c *Config) Validate() error {
 			bad("compute.%s_allocation_ratio must be above 0", name)
 		}
 	}
-	if u := c.Database.URL.Reveal(); u != "sqlite:" && !strings.HasPrefix(u, "mysql://") {
-		bad("database.url must be sqlite: or mysql://user:password@host:port/")
+	if u := c.Database.URL.Reveal(); u != "" && u != "sqlite:" && !strings.HasPrefix(u, "mysql://") {
+		bad("database.url must be sqlite: or mysql://user:password@host:port/, or empty on a host without a database")
 	}
 	if c.Identity.BcryptCost < 4 || c.Identity.BcryptCost > 16 {
 		bad("identity.bcrypt_cost %d must be 4 to 16", c.Identity.BcryptCost)
@@ -177,18 +242,59 @@ func (c *Config) Validate() error {
 			bad("endpoints.%s %q must be a URL", t, c.Endpoints[t])
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validateCluster()...)...)
 }
 
-// AuthURL is Keystone's version 3 URL.
+// validateCluster is the part of Validate for what one machine does not have.
+func (c *Config) validateCluster() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for t, raw := range c.InternalEndpoints {
+		if u, err := url.Parse(raw); err != nil || u.Host == "" {
+			bad("internal_endpoints.%s %q must be a URL", t, raw)
+		} else if !slices.Contains(serviceTypes, t) {
+			bad("internal_endpoints.%s: there is no service of that type; types are %s", t, strings.Join(serviceTypes, ", "))
+		}
+	}
+	if n := len(slices.DeleteFunc([]string{c.TLS.Cert, c.TLS.Key, c.TLS.CA}, func(s string) bool { return s == "" })); n != 0 && n != 3 {
+		bad("tls needs cert, key and ca together")
+	}
+	if c.DrainSeconds < 0 || c.DrainSeconds > 60 {
+		bad("drain_seconds %v must be 0 to 60", c.DrainSeconds)
+	}
+	if len(c.Image.Peers) > 0 {
+		switch {
+		case !slices.Contains(c.Image.Peers, c.Image.Self):
+			bad("image.self %q must be one of image.peers", c.Image.Self)
+		case !c.TLS.On():
+			bad("image.peers need tls: image data goes from server to server")
+		case c.Image.Copies < 0 || c.Image.Copies > len(c.Image.Peers):
+			bad("image.copies %d must be 0 to %d, the number of peers", c.Image.Copies, len(c.Image.Peers))
+		}
+	}
+	return errs
+}
+
+// AuthURL is Keystone's version 3 URL, as clients are told it.
 func (c *Config) AuthURL() string { return c.Endpoints["identity"] + "/v3" }
+
+// InternalURL is where the services find an API.
+func (c *Config) InternalURL(serviceType string) string {
+	if u := c.InternalEndpoints[serviceType]; u != "" {
+		return u
+	}
+	return c.Endpoints[serviceType]
+}
+
+// InternalAuthURL is Keystone's version 3 URL for the services themselves.
+func (c *Config) InternalAuthURL() string { return c.InternalURL("identity") + "/v3" }
 
 // MetadataURL is nova-metadata's address.
 func (c *Config) MetadataURL() string {
 	if c.Network.Metadata != "" {
 		return c.Network.Metadata
 	}
-	return "http://" + c.Listen + "/metadata"
+	return c.scheme() + c.Listen + "/metadata"
 }
 
 // ConsoleURL is nova-novncproxy's address.
@@ -196,7 +302,40 @@ func (c *Config) ConsoleURL() string {
 	if c.Compute.Console != "" {
 		return c.Compute.Console
 	}
-	return "http://" + c.Listen + "/console"
+	return c.scheme() + c.Listen + "/console"
+}
+
+func (c *Config) scheme() string {
+	if c.TLS.On() {
+		return "https://"
+	}
+	return "http://"
+}
+
+// SecretsPath is the secrets file.
+func (c *Config) SecretsPath() string {
+	if c.SecretsFile != "" {
+		return c.SecretsFile
+	}
+	return c.Path(SecretsFile)
+}
+
+// AddSecrets puts the passwords of the database and the bus into URLs that
+// have none.
+func (c *Config) AddSecrets(s *Secrets) error {
+	c.databasePassword = s.DatabasePassword
+	for i, raw := range c.Bus.URLs {
+		u, err := url.Parse(raw.Reveal())
+		if err != nil {
+			return fmt.Errorf("bus.urls: number %d is not a URL", i+1) // the error would show it
+		}
+		if _, has := u.User.Password(); has || u.User.Username() == "" || s.BusPassword.Empty() {
+			continue
+		}
+		u.User = url.UserPassword(u.User.Username(), s.BusPassword.Reveal())
+		c.Bus.URLs[i] = NewSecret(u.String())
+	}
+	return nil
 }
 
 // Path is a path below the state directory.
@@ -204,10 +343,23 @@ func (c *Config) Path(elem ...string) string {
 	return filepath.Join(append([]string{c.StateDir}, elem...)...)
 }
 
-// DatabaseURL is the URL of one service's database.
-func (c *Config) DatabaseURL(service string) string {
-	if u := c.Database.URL.Reveal(); u != "sqlite:" {
-		return strings.TrimRight(u, "/") + "/" + service
+// DatabaseURL is the URL of one service's database. Without a user in the
+// setting the user has the service's name and the password of the secrets.
+func (c *Config) DatabaseURL(service string) (string, error) {
+	raw := c.Database.URL.Reveal()
+	switch raw {
+	case "":
+		return "", fmt.Errorf("%s needs a database and this configuration names none (database.url): it is that of a host for agents", service)
+	case "sqlite:":
+		return "sqlite://" + c.Path("db", service+".db"), nil
 	}
-	return "sqlite://" + c.Path("db", service+".db")
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errors.New("database.url is not a URL") // the error would show it
+	}
+	if u.User.Username() == "" {
+		u.User = url.UserPassword(service, c.databasePassword.Reveal())
+	}
+	u.Path = "/" + service
+	return u.String(), nil
 }

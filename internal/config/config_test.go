@@ -36,13 +36,17 @@ func TestSec37SecretsCannotBePrinted(t *testing.T) {
 
 func TestLoadRefusesWhatCannotWork(t *testing.T) {
 	for text, says := range map[string]string{
-		"state_dri: /x":                      "state_dri",
-		"state_dir: relative":                "state_dir",
-		"compute: {driver: xen}":             "compute.driver",
-		"database: {url: 'postgres://x'}":    "database.url",
-		"identity: {bcrypt_cost: 31}":        "bcrypt_cost",
-		"compute: {cpu_allocation_ratio: 0}": "cpu_allocation_ratio",
-		"endpoints: {identity: 'not a url'}": "endpoints.identity",
+		"state_dri: /x":                                  "state_dri",
+		"state_dir: relative":                            "state_dir",
+		"compute: {driver: xen}":                         "compute.driver",
+		"database: {url: 'postgres://x'}":                "database.url",
+		"identity: {bcrypt_cost: 31}":                    "bcrypt_cost",
+		"compute: {cpu_allocation_ratio: 0}":             "cpu_allocation_ratio",
+		"endpoints: {identity: 'not a url'}":             "endpoints.identity",
+		"internal_endpoints: {images: 'http://x/'}":      "internal_endpoints.images",
+		"tls: {cert: /c}":                                "tls needs",
+		"drain_seconds: 100":                             "drain_seconds",
+		"image: {peers: ['https://a'], self: https://b}": "image.self",
 	} {
 		if _, err := config.Load(write(t, text)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want an error naming %s", text, err, says)
@@ -55,11 +59,49 @@ func TestDatabaseURLIsPerService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.DatabaseURL("nova"); got != "mysql://u:p@h:3306/nova" {
-		t.Error(got)
+	if got, err := c.DatabaseURL("nova"); err != nil || got != "mysql://u:p@h:3306/nova" {
+		t.Error(got, err)
 	}
-	if got := config.Default("/s", "127.0.0.1:1").DatabaseURL("nova"); got != "sqlite:///s/db/nova.db" {
-		t.Error(got)
+	if got, err := config.Default("/s", "127.0.0.1:1").DatabaseURL("nova"); err != nil || got != "sqlite:///s/db/nova.db" {
+		t.Error(got, err)
+	}
+}
+
+func TestPasswordsComeFromTheSecretsFile(t *testing.T) {
+	c, err := config.Load(write(t, "database: {url: 'mysql://10.0.0.1:3306/'}\nbus: {urls: ['amqps://hastack@10.0.0.2:5671/', 'amqp://a:b@h/']}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &config.Secrets{DatabasePassword: config.NewSecret("d/b"), BusPassword: config.NewSecret("r@b")}
+	if err := c.AddSecrets(s); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.DatabaseURL("nova"); err != nil || got != "mysql://nova:d%2Fb@10.0.0.1:3306/nova" {
+		t.Error(got, err)
+	}
+	if a, b := c.Bus.URLs[0].Reveal(), c.Bus.URLs[1].Reveal(); a != "amqps://hastack:r%40b@10.0.0.2:5671/" || b != "amqp://a:b@h/" {
+		t.Error(a, b)
+	}
+}
+
+func TestAgentHostsHaveNoDatabase(t *testing.T) {
+	c, err := config.Load(write(t, "database: {url: ''}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.DatabaseURL("keystone"); err == nil || !strings.Contains(err.Error(), "keystone needs a database") {
+		t.Error(err)
+	}
+}
+
+func TestInternalEndpointsFallBackToPublicOnes(t *testing.T) {
+	c, err := config.Load(write(t, "internal_endpoints: {identity: 'https://10.0.0.9/identity'}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.InternalAuthURL() != "https://10.0.0.9/identity/v3" || c.AuthURL() != "http://127.0.0.1:5000/identity/v3" ||
+		c.InternalURL("image") != c.Endpoints["image"] {
+		t.Error(c.InternalAuthURL(), c.AuthURL(), c.InternalURL("image"))
 	}
 }
 

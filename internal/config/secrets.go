@@ -20,6 +20,11 @@ type Secrets struct {
 	MetadataSecret Secret `yaml:"metadata_secret"`
 	// CacheKey authenticates what is read back from a shared cache.
 	CacheKey Secret `yaml:"cache_key"`
+	// DatabasePassword and BusPassword are those of the services' users in the
+	// database and on the bus, for URLs without one; a cloud on one machine has
+	// neither.
+	DatabasePassword Secret `yaml:"database_password,omitempty"`
+	BusPassword      Secret `yaml:"bus_password,omitempty"`
 }
 
 // plainSecrets is the file's form; it exists only while the file is written.
@@ -37,16 +42,28 @@ const SecretsFile = "secrets.yaml"
 // LoadSecrets reads the secrets of the cloud with that state directory.
 func LoadSecrets(dir string) (*Secrets, error) {
 	path := filepath.Join(dir, SecretsFile)
+	s, err := LoadSecretsFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.AdminPassword.Empty() || s.DemoPassword.Empty() {
+		return nil, fmt.Errorf("secrets %s: admin_password or demo_password is missing", path)
+	}
+	return s, nil
+}
+
+// LoadSecretsFile reads a file that may lack what only Keystone and clients
+// need, as on a host that runs agents only.
+func LoadSecretsFile(path string) (*Secrets, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read secrets: %w", err)
 	}
 	var s Secrets
 	if err := yaml.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("read secrets %s: %w", path, err)
+		return nil, fmt.Errorf("read secrets %s: it is not YAML", path) // the error would quote it
 	}
 	for name, v := range map[string]Secret{
-		"admin_password": s.AdminPassword, "demo_password": s.DemoPassword,
 		"service_password": s.ServicePassword, "metadata_secret": s.MetadataSecret, "cache_key": s.CacheKey,
 	} {
 		if v.Empty() {

@@ -11,6 +11,7 @@ package db
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type Config struct {
 	//
 	// A password with reserved characters is percent-encoded.
 	URL string
+	// TLS encrypts the connection and verifies the server; nil connects in the
+	// clear. SQLite has no use for it.
+	TLS *tls.Config
 	// Log may be nil.
 	Log *slog.Logger
 	// NoSync gives up durability on SQLite. Only tests may set it, those that

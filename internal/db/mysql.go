@@ -33,7 +33,7 @@ func openMySQL(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	mc.Logger = driverLog{log}
+	mc.Logger, mc.TLS = driverLog{log}, cfg.TLS
 	base, err := mysql.NewConnector(mc)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)

@@ -2,9 +2,12 @@ package keystone
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/fault"
@@ -235,8 +238,9 @@ func (s *Service) bootService(ctx context.Context, region string, want Bootstrap
 	if len(have) > 0 {
 		c = have[0]
 	} else {
-		c = CatalogService{Type: want.Type, Name: want.Name, Description: &want.Description, Enabled: true}
-		if err := s.CreateCatalogService(ctx, &c); err != nil {
+		c = CatalogService{ID: bootID("service", want.Type, want.Name), Type: want.Type, Name: want.Name,
+			Description: &want.Description, Enabled: true}
+		if err := s.insertCatalogService(ctx, &c); err != nil && !lost(err) {
 			return err
 		}
 	}
@@ -252,7 +256,8 @@ func (s *Service) bootService(ctx context.Context, region string, want Bootstrap
 		}
 		i := slices.IndexFunc(endpoints, func(e Endpoint) bool { return e.Interface == face && e.RegionID == region })
 		if i < 0 {
-			err = s.CreateEndpoint(ctx, &Endpoint{ServiceID: c.ID, RegionID: region, Interface: face, URL: u, Enabled: true})
+			err = s.bootEndpoint(ctx, &Endpoint{ID: bootID("endpoint", c.ID, region, face),
+				ServiceID: c.ID, RegionID: region, Interface: face, URL: u, Enabled: true})
 		} else if endpoints[i].URL != u {
 			_, err = s.UpdateEndpoint(ctx, endpoints[i].ID, EndpointUpdate{URL: &u})
 		}
@@ -261,4 +266,22 @@ func (s *Service) bootService(ctx context.Context, region string, want Bootstrap
 		}
 	}
 	return nil
+}
+
+func (s *Service) bootEndpoint(ctx context.Context, e *Endpoint) error {
+	if err := s.checkEndpointParts(ctx, e); err != nil {
+		return err
+	}
+	if err := s.insertEndpoint(ctx, e); !lost(err) {
+		return err
+	}
+	return nil
+}
+
+// bootID is the id of a catalog entry that bootstrap makes. The same entry has
+// the same id on every node: of several that make it at once one wins, and no
+// client ever sees it twice.
+func bootID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:16])
 }

@@ -39,6 +39,9 @@ type KeyDir struct {
 	// 0 means 3. (max_active_keys-2) rotations happen before a token that was
 	// made just before a rotation cannot be read any more.
 	MaxActive int
+	// Given says that the keys come from outside, the same on every server: an
+	// empty directory is then an error and never filled.
+	Given bool
 }
 
 // Keys reads the directory; an empty or missing one is filled first.
@@ -46,6 +49,9 @@ func (d KeyDir) Keys(_ context.Context) (map[int]*fernet.Key, error) {
 	keys, err := d.read()
 	if err != nil || len(keys) > 0 {
 		return keys, err
+	}
+	if d.Given {
+		return nil, fmt.Errorf("key repository: there are no keys in %s: deploy puts them there", d.Path)
 	}
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("key repository: %w", err)
@@ -117,6 +123,9 @@ func (d KeyDir) file(n int) string { return filepath.Join(d.Path, strconv.Itoa(n
 
 // Rotate is as in KeyRepository. Only one process at a time may rotate.
 func (d KeyDir) Rotate(ctx context.Context) error {
+	if d.Given {
+		return fmt.Errorf("key repository: the keys in %s come from outside and are rotated there (hastack rotate keys)", d.Path)
+	}
 	keys, err := d.Keys(ctx)
 	if err != nil {
 		return err

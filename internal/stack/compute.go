@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/hastack/hastack/internal/clock"
-	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/nova"
 	"github.com/hastack/hastack/internal/nova/compute"
 	"github.com/hastack/hastack/internal/nova/metadata"
@@ -16,14 +15,13 @@ import (
 	"github.com/hastack/hastack/internal/nova/virt"
 	"github.com/hastack/hastack/internal/nova/virt/fake"
 	"github.com/hastack/hastack/internal/nova/virt/qemu"
-	"github.com/hastack/hastack/internal/operation"
 	"github.com/hastack/hastack/internal/placement"
 	"github.com/hastack/hastack/internal/placement/placementapi"
 	"github.com/hastack/hastack/internal/policy"
 )
 
 func buildPlacement(ctx context.Context, s *Stack) error {
-	d, err := s.open(ctx, "placement", func(ctx context.Context, d *db.DB) error { return d.Migrate(ctx, placement.Migrations) })
+	d, err := s.open(ctx, "placement", schema("placement")...)
 	if err != nil {
 		return err
 	}
@@ -50,9 +48,7 @@ func (s *Stack) novaService(ctx context.Context) (*nova.Service, error) {
 	if s.nova != nil {
 		return s.nova, nil
 	}
-	d, err := s.open(ctx, "nova", func(ctx context.Context, d *db.DB) error {
-		return d.Migrate(ctx, nova.Migrations, operation.Migrations)
-	})
+	d, err := s.open(ctx, "nova", schema("nova")...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +116,7 @@ func buildCompute(_ context.Context, s *Stack) error {
 			return err
 		}
 		agent, err := compute.New(compute.Config{
-			Host: host, StateDir: s.cfg.StateDir,
+			Host: host, StateDir: s.cfg.StateDir, HostIP: s.cfg.Compute.HostIP, VNCListen: s.cfg.Compute.VNCListen,
 			CPURatio: s.cfg.Compute.VCPURatio, MemoryRatio: s.cfg.Compute.RAMRatio, DiskRatio: s.cfg.Compute.DiskRatio,
 		}, compute.Deps{Bus: s.bus, Driver: driver, Clients: s.service("nova"), Clock: clock.System, Log: s.log})
 		if err != nil {

@@ -7,8 +7,13 @@ import (
 	"time"
 )
 
-// healthcheck is readiness: 200 when every part runs and every probe says yes,
-// 503 with what is awaited otherwise. Load balancers and `up` ask it.
+// healthcheck is readiness: 200 when every part runs and every probe has said
+// yes once, 503 with what is awaited otherwise. Load balancers and `up` ask it.
+//
+// A process that was ready stays so until it is told to stop: what it shares
+// with its copies on other servers (database, bus, Keystone) being away for a
+// moment is no reason to send requests elsewhere, for there it is away too. A
+// server that is cut off answers nobody anyway.
 func (s *Stack) healthcheck(w http.ResponseWriter, r *http.Request) {
 	waiting := s.waiting(r.Context())
 	w.Header().Set("Content-Type", "application/json")
@@ -22,16 +27,28 @@ func (s *Stack) healthcheck(w http.ResponseWriter, r *http.Request) {
 // waiting names what is awaited. Nothing is asked before the parts run: the
 // catalog may not be whole until then.
 func (s *Stack) waiting(ctx context.Context) []string {
+	if s.draining.Load() {
+		return []string{"the end: this process is stopping"}
+	}
+	if what := s.awaited.Load(); what != nil {
+		return []string{*what}
+	}
 	if !s.serving.Load() {
 		return []string{"services"}
 	}
+	waiting := []string{}
+	if s.ready.Load() {
+		return waiting
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	waiting := []string{}
 	for _, p := range s.probes {
 		if !p.ready(ctx) {
 			waiting = append(waiting, p.name)
 		}
+	}
+	if len(waiting) == 0 {
+		s.ready.Store(true)
 	}
 	return waiting
 }

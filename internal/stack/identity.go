@@ -3,10 +3,11 @@ package stack
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hastack/hastack/internal/config"
-	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/keystone"
 	"github.com/hastack/hastack/internal/keystone/keystoneapi"
 	"github.com/hastack/hastack/internal/lifecycle"
@@ -25,8 +26,20 @@ var catalog = [...]struct{ kind, name, path, description string }{
 	{"network", "neutron", "", "Networks"},
 }
 
+// keyDir is a key repository: our own on one machine, on a cluster the one that
+// deploy gave to every control server.
+func (s *Stack) keyDir(name string) keystone.KeyDir {
+	if dir := s.cfg.Identity.KeysDir; dir != "" {
+		return keystone.KeyDir{Path: filepath.Join(dir, name), Given: true}
+	}
+	return keystone.KeyDir{Path: s.cfg.Path(name)}
+}
+
 func buildKeystone(ctx context.Context, s *Stack) error {
-	d, err := s.open(ctx, "keystone", func(ctx context.Context, d *db.DB) error { return d.Migrate(ctx, keystone.Migrations) })
+	if s.secrets.AdminPassword.Empty() {
+		return fmt.Errorf("secrets %s: admin_password is missing, which keystone needs", s.cfg.SecretsPath())
+	}
+	d, err := s.open(ctx, "keystone", schema("keystone")...)
 	if err != nil {
 		return err
 	}
@@ -34,8 +47,7 @@ func buildKeystone(ctx context.Context, s *Stack) error {
 		TokenTTL: time.Duration(s.cfg.Identity.TokenMinutes) * time.Minute, BcryptCost: s.cfg.Identity.BcryptCost,
 	}, keystone.Deps{
 		DB: d, Log: s.log,
-		TokenKeys:      keystone.KeyDir{Path: s.cfg.Path("fernet-keys")},
-		CredentialKeys: keystone.KeyDir{Path: s.cfg.Path("credential-keys")},
+		TokenKeys: s.keyDir("fernet-keys"), CredentialKeys: s.keyDir("credential-keys"),
 	})
 	if err != nil {
 		return err
@@ -46,9 +58,16 @@ func buildKeystone(ctx context.Context, s *Stack) error {
 	}
 	s.mount("identity", api)
 	s.parts = append(s.parts, lifecycle.Part{
-		Name:  "keystone",
-		Start: func(ctx context.Context) error { return svc.Bootstrap(ctx, s.bootstrap()) },
-		Run:   svc.Run,
+		Name: "keystone",
+		Start: func(ctx context.Context) error {
+			if !strings.HasPrefix(s.cfg.Database.URL.Reveal(), "mysql:") {
+				return svc.Bootstrap(ctx, s.bootstrap())
+			}
+			return s.await(ctx, "the first content of keystone", func(ctx context.Context) error {
+				return svc.Bootstrap(ctx, s.bootstrap())
+			})
+		},
+		Run: svc.Run,
 	})
 	return nil
 }
@@ -63,6 +82,7 @@ func (s *Stack) bootstrap() keystone.BootstrapConfig {
 	for _, c := range catalog {
 		b.Services = append(b.Services, keystone.BootstrapService{
 			Type: c.kind, Name: c.name, Description: c.description, PublicURL: s.cfg.Endpoints[c.kind] + c.path,
+			InternalURL: s.cfg.InternalURL(c.kind) + c.path, AdminURL: s.cfg.InternalURL(c.kind) + c.path,
 		})
 	}
 	return b

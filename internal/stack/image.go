@@ -3,7 +3,6 @@ package stack
 import (
 	"context"
 
-	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/glance"
 	"github.com/hastack/hastack/internal/glance/glanceapi"
 	"github.com/hastack/hastack/internal/lifecycle"
@@ -11,7 +10,7 @@ import (
 )
 
 func buildGlance(ctx context.Context, s *Stack) error {
-	d, err := s.open(ctx, "glance", func(ctx context.Context, d *db.DB) error { return d.Migrate(ctx, glance.Migrations) })
+	d, err := s.open(ctx, "glance", schema("glance")...)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/config"
-	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/lifecycle"
 	"github.com/hastack/hastack/internal/neutron"
 	"github.com/hastack/hastack/internal/neutron/agent"
@@ -19,7 +18,7 @@ import (
 )
 
 func buildNeutron(ctx context.Context, s *Stack) error {
-	d, err := s.open(ctx, "neutron", func(ctx context.Context, d *db.DB) error { return d.Migrate(ctx, neutron.Migrations) })
+	d, err := s.open(ctx, "neutron", schema("neutron")...)
 	if err != nil {
 		return err
 	}
@@ -45,8 +44,8 @@ func buildNeutron(ctx context.Context, s *Stack) error {
 // simulated tells that servers are the fake driver's: nothing is plugged.
 func (s *Stack) simulated() bool { return s.cfg.Compute.Driver == "fake" }
 
-func buildNetworkAgent(ctx context.Context, s *Stack) error {
-	return s.networkAgent(agent.AllParts())
+func buildNetworkAgent(_ context.Context, s *Stack) error {
+	return s.networkAgent(s.cfg.Network.Parts)
 }
 
 func networkPart(part string) func(context.Context, *Stack) error {

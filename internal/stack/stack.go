@@ -11,22 +11,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/hastack/hastack/internal/authtoken"
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/cache"
+	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/lifecycle"
 	"github.com/hastack/hastack/internal/nova"
 	"github.com/hastack/hastack/internal/openstack"
 	"github.com/hastack/hastack/internal/telemetry"
+	"github.com/hastack/hastack/internal/tlsfiles"
 )
 
 // Stack is the services of one process.
@@ -37,18 +37,23 @@ type Stack struct {
 	metrics *telemetry.Metrics
 	roles   []string
 
+	tls      *tlsfiles.Files // nil without certificates
 	bus      bus.Bus
 	cache    cache.Cache
 	shortcut *shortcut
 	mux      *http.ServeMux
-	listener net.Listener
+	web      *web
 	dbs      map[string]*db.DB
 	clients  map[string]*openstack.Clients
 	nova     *nova.Service
+	systemd  *systemd
 
-	parts   []lifecycle.Part
-	probes  []probe
-	serving atomic.Bool
+	parts    []lifecycle.Part
+	probes   []probe
+	serving  atomic.Bool // every part runs
+	ready    atomic.Bool // every probe said yes once
+	draining atomic.Bool
+	awaited  atomic.Pointer[string] // what New waits for
 }
 
 // A probe tells whether something that serving needs is there.
@@ -57,37 +62,35 @@ type probe struct {
 	ready func(ctx context.Context) bool
 }
 
-// New opens the engines and builds the roles; nothing runs yet. The role "all"
-// stands for every role of a one-machine cloud.
+// New opens the engines and builds the roles; nothing runs yet but the answer
+// to /healthcheck. The role "all" stands for every role of a one-machine cloud.
+// Engines elsewhere that do not answer are waited for until ctx ends: after a
+// loss of power they may come back in any order.
 func New(ctx context.Context, cfg *config.Config, roles []string, log *slog.Logger) (_ *Stack, err error) {
 	roles, err = expand(roles)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := config.LoadSecrets(cfg.StateDir)
+	s, err := prepare(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{
-		cfg: cfg, secrets: secrets, log: log, metrics: telemetry.NewMetrics(), roles: roles,
-		mux: http.NewServeMux(), dbs: map[string]*db.DB{}, clients: map[string]*openstack.Clients{},
-	}
+	s.roles = roles
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("serve on %s: %w", cfg.Listen, err)
+	s.mux.HandleFunc("GET /healthcheck", s.healthcheck)
+	s.mux.Handle("GET /metrics", s.metrics.Handler())
+	if s.web, err = s.listen(); err != nil {
+		return nil, err
 	}
-	s.shortcut = &shortcut{host: cfg.Listen, handler: s.mux, base: outward()}
+	s.shortcut = &shortcut{host: cfg.Listen, handler: s.mux, base: s.outward()}
 	if err = s.openEngines(ctx); err != nil {
 		return nil, err
 	}
 	s.count()
-	s.mux.HandleFunc("GET /healthcheck", s.healthcheck)
-	s.mux.Handle("GET /metrics", s.metrics.Handler())
-	s.serveHTTP()
 	for _, r := range roleTable() {
 		if !slices.Contains(roles, r.name) {
 			continue
@@ -99,42 +102,60 @@ func New(ctx context.Context, cfg *config.Config, roles []string, log *slog.Logg
 	return s, nil
 }
 
+// prepare reads the secrets and the certificates.
+func prepare(cfg *config.Config, log *slog.Logger) (*Stack, error) {
+	secrets, err := config.LoadSecretsFile(cfg.SecretsPath())
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.AddSecrets(secrets); err != nil {
+		return nil, err
+	}
+	s := &Stack{
+		cfg: cfg, secrets: secrets, log: log, metrics: telemetry.NewMetrics(),
+		mux: http.NewServeMux(), dbs: map[string]*db.DB{}, clients: map[string]*openstack.Clients{}, systemd: newSystemd(),
+	}
+	if cfg.TLS.On() {
+		if s.tls, err = tlsfiles.Open(cfg.TLS, clock.System); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
 // outward is the transport for calls to other processes.
-func outward() http.RoundTripper {
+func (s *Stack) outward() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost, t.Proxy = 64, nil
+	if s.tls != nil {
+		t.TLSClientConfig = s.tls.Client("")
+	}
 	return t
 }
 
-func (s *Stack) openEngines(ctx context.Context) error {
-	if urls := s.cfg.Bus.URLs; len(urls) > 0 {
-		plain := make([]string, len(urls))
-		for i, u := range urls {
-			plain[i] = u.Reveal()
-		}
-		b, err := bus.DialRabbit(ctx, bus.RabbitConfig{URLs: plain, Log: s.log})
-		if err != nil {
-			return fmt.Errorf("open bus: %w", err)
-		}
-		s.bus = b
-	} else {
-		s.bus = bus.NewMemory(s.log)
-	}
-	if servers := s.cfg.Cache.Servers; len(servers) > 0 {
-		s.cache = cache.NewMemcached([]byte(s.secrets.CacheKey.Reveal()), servers...)
-	} else {
-		s.cache = cache.NewMemory(10_000)
-	}
-	return nil
-}
-
 // Run serves until ctx ends or a part fails; ready is called when all parts
-// have started.
+// have started. When ctx ends readiness fails first, so that load balancers
+// send nobody any more; after the drain open requests are finished, then the
+// parts stop.
 func (s *Stack) Run(ctx context.Context, ready func()) error {
 	defer s.close()
-	return lifecycle.Run(ctx, s.log, s.parts, func() {
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-inner.Done():
+			return
+		}
+		s.drain(inner)
+		stop()
+	}()
+	// The last part stops first: no request meets a part that has stopped.
+	s.parts = append(s.parts, s.web.part(), s.watchdog())
+	return lifecycle.Run(inner, s.log, s.parts, func() {
 		s.serving.Store(true)
 		s.log.Info("serving", "listen", s.cfg.Listen, "roles", strings.Join(s.roles, " "))
+		s.systemd.ready()
 		if ready != nil {
 			ready()
 		}
@@ -150,10 +171,8 @@ func (s *Stack) close() {
 	for _, d := range s.dbs {
 		errs = append(errs, d.Close())
 	}
-	if s.listener != nil {
-		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+	if s.web != nil {
+		errs = append(errs, s.web.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.log.Error("close", "error", err)
@@ -182,40 +201,13 @@ func rootOf(h http.Handler) http.Handler {
 	})
 }
 
-func (s *Stack) serveHTTP() {
-	srv := &http.Server{
-		Handler: s.mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	s.parts = append(s.parts, lifecycle.Part{
-		Name: "http",
-		Run: func(ctx context.Context) error {
-			errs := make(chan error, 1)
-			go func() { errs <- srv.Serve(s.listener) }()
-			select {
-			case err := <-errs:
-				return err
-			case <-ctx.Done():
-			}
-			// Readiness fails first, then open requests are finished.
-			s.serving.Store(false)
-			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			if err := srv.Shutdown(sctx); err != nil {
-				return srv.Close()
-			}
-			return nil
-		},
-	})
-}
-
 // service makes the clients of a service user; one set per user.
 func (s *Stack) service(user string) *openstack.Clients {
 	if c := s.clients[user]; c != nil {
 		return c
 	}
 	c := openstack.New(openstack.Config{
-		AuthURL: s.cfg.AuthURL(), Username: user, Password: s.secrets.ServicePassword,
+		AuthURL: s.cfg.InternalAuthURL(), Username: user, Password: s.secrets.ServicePassword,
 		Project: "service", Domain: "Default", Region: s.cfg.Region, Transport: s.shortcut,
 	})
 	s.clients[user] = c
@@ -225,20 +217,4 @@ func (s *Stack) service(user string) *openstack.Clients {
 // auth is the token check of a service.
 func (s *Stack) auth(user string) *authtoken.Middleware {
 	return authtoken.New(authtoken.Config{Validator: s.service(user).Validator()})
-}
-
-// open opens and migrates the database of a service.
-func (s *Stack) open(ctx context.Context, service string, migrate func(ctx context.Context, d *db.DB) error) (*db.DB, error) {
-	if d := s.dbs[service]; d != nil {
-		return d, nil
-	}
-	d, err := db.Open(ctx, db.Config{URL: s.cfg.DatabaseURL(service), Log: s.log})
-	if err != nil {
-		return nil, err
-	}
-	s.dbs[service] = d
-	if err := migrate(ctx, d); err != nil {
-		return nil, fmt.Errorf("migrate the database of %s: %w", service, err)
-	}
-	return d, nil
 }
