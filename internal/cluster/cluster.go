@@ -9,78 +9,125 @@
 package cluster
 
 import (
-	"context"
+	"bytes"
 	"errors"
-	"io"
-	"net/http"
-	"time"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/topology"
 )
 
-// A Dir is an open cluster directory. It is safe for concurrent use.
+// TopologyFile is where the last deployed topology lies in the directory.
+const TopologyFile = "topology.yaml"
+
+// A Dir is an open cluster directory. It is safe for concurrent use; its
+// exported fields are set before the first use.
 type Dir struct {
 	Path     string
 	Topology *topology.Topology
 	Secrets  *Secrets
+	Clock    clock.Clock
+	// SSHKey is the private key used when the topology names none: the lab's
+	// own. "" means the agent's and the user's default keys.
+	SSHKey string
+	// KnownHosts is the file of pinned host keys; "" means known_hosts in the
+	// directory. A lab has its own, which goes with it.
+	KnownHosts string
+
+	ca    *authority
+	mu    sync.Mutex
+	conns map[string]*dialled
 }
 
-// Secrets are what the parts of one cluster share: those of every cloud, and
-// the engines' own.
-type Secrets struct {
-	config.Secrets `yaml:",inline"`
-	// DatabaseRoot is root@localhost's password in MariaDB, DatabaseService
-	// the password of the services' users (one user a service, of its name),
-	// DatabaseMonitor that of the node agents' user hastack_monitor.
-	DatabaseRoot    config.Secret `yaml:"database_root"`
-	DatabaseService config.Secret `yaml:"database_service"`
-	DatabaseMonitor config.Secret `yaml:"database_monitor"`
-	// Replication is the password of the state transfers between members.
-	Replication config.Secret `yaml:"replication"`
-	// RabbitPassword is the user hastack's, ErlangCookie the members' own.
-	RabbitPassword config.Secret `yaml:"rabbit_password"`
-	ErlangCookie   config.Secret `yaml:"erlang_cookie"`
-	// VRRPPassword authenticates adverts; only its first 8 characters count.
-	VRRPPassword config.Secret `yaml:"vrrp_password"`
-	// StatsPassword opens HAProxy's statistics, CorosyncKey is corosync's
-	// authkey, PacemakerPassword the user hacluster's.
-	StatsPassword     config.Secret `yaml:"stats_password"`
-	CorosyncKey       config.Secret `yaml:"corosync_key"`
-	PacemakerPassword config.Secret `yaml:"pacemaker_password"`
-}
+// DefaultPath is the directory of the cluster of that name.
+func DefaultPath(stateDir, name string) string { return filepath.Join(stateDir, "clusters", name) }
 
 // Open opens an existing cluster directory.
-func Open(dir string) (*Dir, error) { return nil, errors.ErrUnsupported }
+func Open(dir string) (*Dir, error) {
+	t, err := topology.Load(filepath.Join(dir, TopologyFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no cluster in %s: deploy one (hastack deploy TOPOLOGY), or name its directory (--cluster-dir)", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Ensure(dir, t)
+}
 
 // Ensure opens the directory for a topology and makes what is missing.
-func Ensure(dir string, t *topology.Topology) (*Dir, error) { return nil, errors.ErrUnsupported }
-
-// Certificate is the server's, issued by the cluster's authority. It is kept,
-// and renewed when less than 30 days remain or the server's names differ.
-func (d *Dir) Certificate(server *topology.Server) (certPEM, keyPEM []byte, err error) {
-	return nil, nil, errors.ErrUnsupported
+func Ensure(dir string, t *topology.Topology) (*Dir, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make cluster directory: %w", err)
+	}
+	d := &Dir{Path: dir, Topology: t, Clock: clock.System, conns: map[string]*dialled{}}
+	unlock, err := d.flock("make.lock", true)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if d.Secrets, err = ensureSecrets(filepath.Join(dir, config.SecretsFile)); err != nil {
+		return nil, err
+	}
+	if d.ca, err = d.ensureAuthority(); err != nil {
+		return nil, err
+	}
+	if _, _, err = d.operator(); err != nil {
+		return nil, err
+	}
+	return d, d.writeClouds()
 }
 
-// CAPEM is the certificate of the cluster's authority.
-func (d *Dir) CAPEM() []byte { return nil }
-
-// HTTPClient makes a client that trusts the cluster's authority and shows the
-// operator's certificate.
-func (d *Dir) HTTPClient(timeout time.Duration) *http.Client { return nil }
-
-// A Conn is an SSH connection to one server, shared by all who ask for it.
-type Conn struct{}
-
-// Run runs a POSIX shell script as root and returns its standard output. The
-// error names the server and ends with the last lines of standard error. When
-// ctx ends the connection's channel is closed.
-func (c *Conn) Run(ctx context.Context, script string, stdin io.Reader) ([]byte, error) {
-	return nil, errors.ErrUnsupported
+// SaveTopology keeps the file that is being deployed.
+func (d *Dir) SaveTopology(file []byte) error {
+	if old, err := os.ReadFile(d.path(TopologyFile)); err == nil && bytes.Equal(old, file) {
+		return nil
+	}
+	if err := config.WriteFile(d.path(TopologyFile), file, 0o600); err != nil {
+		return fmt.Errorf("keep topology: %w", err)
+	}
+	return nil
 }
 
-// SSH is the connection to a server; it is made when there is none. The host
-// key is pinned in known_hosts the first time.
-func (d *Dir) SSH(ctx context.Context, s *topology.Server) (*Conn, error) {
-	return nil, errors.ErrUnsupported
+// Lock makes this process the only one that deploys from this directory; it
+// refuses at once when another does.
+func (d *Dir) Lock() (unlock func(), err error) {
+	unlock, err = d.flock("deploy.lock", false)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		pid, _ := os.ReadFile(d.path("deploy.lock"))
+		return nil, fmt.Errorf("cluster %s is being deployed by process %s on this machine: wait until it ends", d.Topology.Name, strings.TrimSpace(string(pid)))
+	}
+	return unlock, err
+}
+
+// flock locks a file of the directory; the lock ends with the process.
+func (d *Dir) flock(name string, wait bool) (unlock func(), err error) {
+	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock cluster directory: %w", err)
+	}
+	how := unix.LOCK_EX
+	if !wait {
+		how |= unix.LOCK_NB
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), how)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
+	// Who holds it is a courtesy to the one who is refused.
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return func() { _ = f.Close() }, nil
+}
+
+func (d *Dir) path(elem ...string) string {
+	return filepath.Join(append([]string{d.Path}, elem...)...)
 }

@@ -2,9 +2,9 @@ package deploy
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/cluster"
@@ -37,6 +37,8 @@ type Part struct {
 	// After, if set, runs once the part is healthy everywhere, in every
 	// deploy: it must be idempotent and quick when there is nothing to do.
 	After func(ctx context.Context, c *Context) error
+	// Deadline bounds Healthy; 0 means 90 seconds.
+	Deadline time.Duration
 }
 
 // Want is the state of one server that one part is responsible for.
@@ -68,6 +70,8 @@ type File struct {
 	Path, Owner, Group string // "" means root
 	Mode               os.FileMode
 	Content            []byte
+	Sum                string   // SHA-256 of Content in hex where it is known already
+	Link               string   // the file is a symbolic link to this, without content
 	Secret             bool     // never show the content or a difference
 	Restart            []string // units restarted when it changes, if the part wants them running
 	Reload             []string // units reloaded when it changes, unless they are restarted
@@ -123,6 +127,11 @@ type Context struct {
 	// Binary is the file of hastack that is deployed, Release the name of the
 	// directory it goes to (version and checksum).
 	Binary, Release string
+	// Version is what the binary says of itself.
+	Version string
+
+	// run marks the processes that this deploy starts on servers.
+	run string
 }
 
 // Progress is told what happens; it is safe for concurrent use.
@@ -133,15 +142,4 @@ type Progress interface {
 	Server(name, doing string, done bool)
 	// End closes the part with what was done.
 	End(what string)
-}
-
-// Run runs a shell script (POSIX sh, as root) on a server and returns what it
-// printed. An error carries the server's name and the last lines of standard
-// error. Secrets go to stdin, never into the script.
-func (c *Context) Run(ctx context.Context, s *topology.Server, script string, stdin io.Reader) ([]byte, error) {
-	conn, err := c.Cluster.SSH(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return conn.Run(ctx, script, stdin)
 }
