@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hastack/hastack/internal/clock"
+	"github.com/hastack/hastack/internal/node"
+	"github.com/hastack/hastack/internal/telemetry"
+)
+
+// agentGCPercent keeps the agent's heap small: it makes little garbage.
+const agentGCPercent = 50
+
+// nodeRunCommand is the agent that deploy starts on every server.
+func (a *app) nodeRunCommand() *cobra.Command {
+	var path, level string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the node agent of this server",
+		Long: "Collect how this server is (links, virtual addresses, units, disks, clock, certificates, engines, peers) and serve it\n" +
+			"to the operator and to Prometheus until SIGTERM. deploy starts it as hastack-node.service.",
+		Example: "  hastack node run --config /etc/hastack/node.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := node.LoadConfig(path)
+			if err != nil {
+				return err
+			}
+			l, err := telemetry.ParseLevel(level)
+			if err != nil {
+				return usageError{err}
+			}
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(agentGCPercent)
+			}
+			log := telemetry.NewLogger(a.err, l).With("host", cfg.Server, "service", "node")
+			agent, err := node.New(cfg, node.Deps{Clock: clock.System, Log: log, Version: version()})
+			if err != nil {
+				return err
+			}
+			return agent.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "/etc/hastack/node.yaml", "configuration file")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/hastack/hastack/internal/lifecycle"
+)
+
+// listen opens the agent's listeners.
+func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", a.cfg.Listen.String())
+	if err != nil {
+		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Listen, err)
+	}
+	parts := []lifecycle.Part{a.serve("state", tls.NewListener(l, a.tls.Mutual()), a.handler())}
+	if a.galera == nil {
+		return parts, nil
+	}
+	plain, err := lc.Listen(ctx, "tcp", a.cfg.Galera.Listen.String())
+	if err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Galera.Listen, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /galera", a.galera)
+	return append(parts, a.serve("galera", plain, mux)), nil
+}
+
+// handler is what those with a certificate of the cluster may ask.
+func (a *Agent) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// The asker may have gone; there is nobody to tell.
+		_ = json.NewEncoder(w).Encode(a.State())
+	})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(figures{a.State})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}))
+	return mux
+}
+
+// serve is the part that answers on one listener.
+func (a *Agent) serve(name string, l net.Listener, h http.Handler) lifecycle.Part {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.deps.Log.Handler(), slog.LevelDebug),
+	}
+	return lifecycle.Part{Name: name, Run: func(ctx context.Context) error {
+		errs := make(chan error, 1)
+		go func() { errs <- srv.Serve(l) }()
+		select {
+		case err := <-errs:
+			return err
+		case <-ctx.Done():
+		}
+		err := srv.Close()
+		<-errs
+		return err
+	}}
+}

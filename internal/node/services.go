@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hastack/hastack/internal/clock"
+)
+
+// serviceCollector asks Hastack's services on this server whether they serve.
+type serviceCollector struct {
+	services []ServiceConfig
+	client   *http.Client
+	clock    clock.Clock
+	log      *slog.Logger
+	since    since
+}
+
+func (*serviceCollector) Name() string         { return "services" }
+func (*serviceCollector) Every() time.Duration { return 5 * time.Second }
+
+// Collect asks all of them at the same time: one that hangs delays no other.
+func (c *serviceCollector) Collect(ctx context.Context) (Facts, error) {
+	out := make([]Service, len(c.services))
+	var wg sync.WaitGroup
+	for i, s := range c.services {
+		wg.Go(func() { out[i] = c.ask(ctx, s) })
+	}
+	wg.Wait()
+	now := c.clock.Now()
+	for i := range out {
+		var changed bool
+		out[i].Since, changed = c.since.of(out[i].Name, strconv.FormatBool(out[i].Ready), now)
+		if changed {
+			c.log.WarnContext(ctx, "service changed", "service", out[i].Name, "ready", out[i].Ready, "error", out[i].Error,
+				"waiting", strings.Join(out[i].Waiting, ", "))
+		}
+	}
+	return func(s *State) { s.Services = out }, nil
+}
+
+func (c *serviceCollector) ask(ctx context.Context, s ServiceConfig) Service {
+	v := Service{Name: s.Name}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(s.URL, "/")+"/healthcheck", nil)
+	if err != nil {
+		v.Error = err.Error()
+		return v
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		v.Error = err.Error()
+		return v
+	}
+	defer resp.Body.Close()
+	var said struct {
+		Ready   bool     `json:"ready"`
+		Waiting []string `json:"waiting"`
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil {
+		err = json.Unmarshal(body, &said)
+	}
+	if err != nil && resp.StatusCode != http.StatusOK {
+		v.Error = resp.Status
+		return v
+	}
+	v.Ready, v.Waiting = resp.StatusCode == http.StatusOK, said.Waiting
+	return v
+}
+
+// auditCollector fetches the verdict that the auditors share.
+type auditCollector struct {
+	url    string
+	client *http.Client
+}
+
+func (auditCollector) Name() string         { return "audit" }
+func (auditCollector) Every() time.Duration { return 10 * time.Second }
+
+// Collect asks the auditor on this server.
+func (c auditCollector) Collect(ctx context.Context) (Facts, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(c.url, "/")+"/audit/last", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, nil // no audit has ended yet
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, &statusError{c.url + "/audit/last", resp.Status}
+	}
+	var last struct {
+		At       time.Time         `json:"at"`
+		Leader   string            `json:"leader"`
+		Findings []json.RawMessage `json:"findings"`
+		Unseen   []string          `json:"unseen"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 4<<20)).Decode(&last); err != nil {
+		return nil, err
+	}
+	a := &Audit{At: last.At, Leader: last.Leader, Findings: len(last.Findings), Unseen: len(last.Unseen)}
+	return func(s *State) { s.Audit = a }, nil
+}
+
+// statusError is an answer that nobody expected.
+type statusError struct{ url, status string }
+
+func (e *statusError) Error() string { return e.url + " answers " + e.status }
