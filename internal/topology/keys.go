@@ -9,7 +9,6 @@ type key struct {
 	min, max int      // bounds of a number, if max is not 0
 	pattern  string   // of a text, with its shape in words
 	shape    string
-	format   string // of the schema: cidr, ipv4
 }
 
 const (
@@ -62,15 +61,14 @@ func clusterKeys() map[string]key {
 
 func networkKeys() map[string]key {
 	return map[string]key{
-		"networks":   {doc: "the classes of traffic, each with a segment of its own", required: true, words: networkOrder[:]},
-		"networks.*": {doc: "one class of traffic"},
-		"networks.*.cidr": {doc: "its addresses, a /24 or larger; a server's last octet is its host number", required: true,
-			format: "cidr"},
+		"networks":        {doc: "the classes of traffic, each with a segment of its own", required: true, words: networkOrder[:]},
+		"networks.*":      {doc: "one class of traffic"},
+		"networks.*.cidr": {doc: "its addresses, a /24 or larger; a server's last octet is its host number", required: true},
 		"networks.*.vlan": {doc: "its VLAN on the switches, told in drawings", min: 1, max: 4094},
 		"networks.*.device": {doc: "the interface on a server: a bond with one leg to each switch, or a port when there is one switch",
 			required: true, pattern: `^[a-z][a-z0-9_.-]{0,12}$`, shape: "write an interface's name, at most 13 letters, so that its legs have names"},
 		"networks.*.switches": {doc: "the switches that carry it, one or a pair", required: true},
-		"networks.*.gateway":  {doc: "the way out of it; needed in external", format: "ipv4"},
+		"networks.*.gateway":  {doc: "the way out of it; needed in external"},
 		"networks.*.floating": {doc: "external only: the addresses for floating IPs and routers, first-last",
 			pattern: `^[0-9.]+-[0-9.]+$`, shape: "write the first and the last address, 203.0.113.128-203.0.113.250"},
 		"switches":       {doc: "the switches", required: true},
@@ -84,7 +82,7 @@ func networkKeys() map[string]key {
 			required: true, words: []string{"api", "object", "public"}},
 		"vips.network": {doc: "the network it is in: management for api, external for public", required: true,
 			words: []string{Management, External}},
-		"vips.address": {doc: "the address", required: true, format: "ipv4"},
+		"vips.address": {doc: "the address", required: true},
 		"vips.prefer":  {doc: "the load balancer that holds it when all are well; without it the VIPs are spread"},
 	}
 }
