@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ func (c haproxyCollector) Collect(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A backend without servers answers by itself.
+	h.Backends = slices.DeleteFunc(h.Backends, func(b Backend) bool { return len(b.Servers) == 0 })
 	for i := range h.Backends {
 		if h.Backends[i].Name == databaseBackend {
 			h.Writer = c.writer(ctx, &h.Backends[i])

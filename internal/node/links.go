@@ -55,9 +55,10 @@ func (c *linkCollector) leg(ctx context.Context, d *Device, cfg LegConfig, activ
 		l.Active = l.Carrier
 	case active != "": // the kernel's bond, active-backup
 		l.Active = active == cfg.Name
-	default: // a bond that uses every leg, or a bridge whose port forwards
-		state := c.read(cfg.Name, "brport/state")
-		l.Active = l.Carrier && (state == "" || state == "3")
+	case c.exists(d.Name + "/bridge"): // a bridge that has the active leg in it
+		l.Active = l.Carrier && c.exists(cfg.Name+"/brport")
+	default: // a bond that uses every leg
+		l.Active = l.Carrier
 	}
 	var changed bool
 	l.Since, changed = c.since.of(d.Name+"/"+l.Name, strconv.FormatBool(l.Carrier), now)
