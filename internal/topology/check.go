@@ -149,21 +149,8 @@ func (c *checker) checkHardware() {
 
 // checkRoles holds who may live together and how many there must be.
 func (c *checker) checkRoles() {
-	for i, s := range c.t.Servers {
-		at := index("servers", i, "roles")
-		if !s.Has(RoleControl) {
-			continue
-		}
-		for _, other := range []string{RoleCompute, RoleLoadBalancer} {
-			switch {
-			case !s.Has(other):
-			case c.t.AllowColocation:
-				c.warn(at, "server %s has control and %s: its loss takes both, and guests compete with the control plane; give them servers of their own when there are enough", s.Name, other)
-			default:
-				c.at(at, "server %s has control and %s: put them on different servers, or say \"allow_colocation: true\"", s.Name, other)
-			}
-		}
-	}
+	c.colocated(RoleCompute, "a loss takes both, and guests compete with the control plane")
+	c.colocated(RoleLoadBalancer, "what clients reach from outside is then on the control plane")
 	n := len(c.t.With(RoleControl))
 	if n < 3 || n%2 == 0 {
 		c.at("servers", "%d servers have the role control: make it 3, 5 or another odd number from 3 on, so that a majority outlives the loss of one", n)
@@ -179,6 +166,27 @@ func (c *checker) checkRoles() {
 	}
 	if n := len(c.t.With(RoleObjectStorage)); n > 0 && n < 3 {
 		c.warn("servers", "%d object-storage servers cannot hold three replicas apart: make it three or more", n)
+	}
+}
+
+// colocated tells of the servers that have control and other.
+func (c *checker) colocated(other, why string) {
+	var both []string
+	first := ""
+	for i, s := range c.t.Servers {
+		switch at := index("servers", i, "roles"); {
+		case !s.Has(RoleControl) || !s.Has(other):
+		case c.t.AllowColocation:
+			if first == "" {
+				first = at
+			}
+			both = append(both, s.Name)
+		default:
+			c.at(at, "server %s has control and %s: put them on different servers, or say \"allow_colocation: true\"", s.Name, other)
+		}
+	}
+	if len(both) > 0 {
+		c.warn(first, "control and %s are together on %s: %s; give them servers of their own when there are enough", other, strings.Join(both, ", "), why)
 	}
 }
 

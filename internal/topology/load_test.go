@@ -31,7 +31,7 @@ func load(t testing.TB, name string) *Topology {
 
 func TestExamplesAreRight(t *testing.T) {
 	for name, want := range map[string][]string{
-		"three.yaml":        {"node01 has control and compute", "node01 has control and load-balancer"},
+		"three.yaml":        {"control and compute are together on node01, node02, node03", "control and load-balancer are together on node01"},
 		"small.yaml":        nil,
 		"reference-27.yaml": nil,
 	} {

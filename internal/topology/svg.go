@@ -11,7 +11,7 @@ import (
 const (
 	svgMargin = 28
 	svgRow    = 40  // a server
-	svgName   = 190 // the box with a server's name
+	svgName   = 236 // the box with a server's name
 	svgLeg    = 13  // a leg in the patch field
 	svgGap    = 26  // between racks
 )
