@@ -216,11 +216,7 @@ func (c *Conn) Run(ctx context.Context, script string, stdin io.Reader) ([]byte,
 	defer stop()
 	out, tail := &limited{max: maxOutput}, &lastBytes{}
 	session.Stdout, session.Stderr, session.Stdin = out, tail, stdin
-	command := "sh -c " + Quote(script)
-	if c.sudo {
-		command = "sudo -n " + command
-	}
-	err = session.Run(command)
+	err = session.Run(c.shell(script))
 	var exit *ssh.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -231,6 +227,15 @@ func (c *Conn) Run(ctx context.Context, script string, stdin io.Reader) ([]byte,
 		return nil, fmt.Errorf("%s: the SSH connection broke: %w", c.server, err)
 	}
 	return out.Bytes(), nil
+}
+
+// shell is the command that runs a script as root.
+func (c *Conn) shell(script string) string {
+	command := "sh -c " + Quote(script)
+	if c.sudo {
+		command = "sudo -n " + command
+	}
+	return command
 }
 
 // Quote makes one word of the shell out of s.
@@ -261,3 +266,55 @@ func (l *lastBytes) Write(p []byte) (int, error) {
 }
 
 func (l *lastBytes) String() string { return strings.TrimSpace(string(l.b)) }
+
+// Hold runs a script that prints a line when it has what it was run for and
+// then waits for the end of its input. It returns after that line; release
+// ends the script.
+func (c *Conn) Hold(ctx context.Context, script string) (release func(), err error) {
+	session, err := c.client.NewSession()
+	if err != nil {
+		return nil, fmt.Errorf("%s: the SSH connection broke: %w", c.server, err)
+	}
+	stdin, err := session.StdinPipe()
+	if err != nil {
+		return nil, errors.Join(err, session.Close())
+	}
+	tail := &lastBytes{}
+	session.Stderr = tail
+	first := &firstLine{seen: make(chan struct{})}
+	session.Stdout = first
+	if err := session.Start(c.shell(script)); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", c.server, err), session.Close())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- session.Wait() }()
+	release = func() {
+		_ = stdin.Close()
+		_ = session.Close()
+	}
+	select {
+	case <-first.seen:
+		return release, nil
+	case err := <-ended:
+		release()
+		var exit *ssh.ExitError
+		if errors.As(err, &exit) {
+			return nil, &ScriptError{Server: c.server, Code: exit.ExitStatus(), Said: tail.String()}
+		}
+		return nil, fmt.Errorf("%s: the SSH session ended early: %w", c.server, err)
+	case <-ctx.Done():
+		release()
+		return nil, ctx.Err()
+	}
+}
+
+// firstLine closes seen when something was written.
+type firstLine struct {
+	once sync.Once
+	seen chan struct{}
+}
+
+func (f *firstLine) Write(p []byte) (int, error) {
+	f.once.Do(func() { close(f.seen) })
+	return len(p), nil
+}

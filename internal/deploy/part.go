@@ -130,6 +130,7 @@ type Context struct {
 	// Version is what the binary says of itself.
 	Version string
 
+	binary *binary
 	// run marks the processes that this deploy starts on servers.
 	run string
 }

@@ -4,7 +4,7 @@ package deploy
 // Who owns a part adds its line here.
 func Parts() []*Part {
 	return []*Part{
-		// base, release, certificates,
+		basePart(), releasePart(), certificatesPart(),
 		// galera, rabbitmq, memcached,
 		// node, haproxy, vip,
 		// control, agents,
