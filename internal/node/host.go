@@ -74,12 +74,17 @@ func (diskCollector) Every() time.Duration { return 5 * time.Second }
 func (c diskCollector) Collect(context.Context) (Facts, error) {
 	var disks []Disk
 	var failed error
+	seen := map[unix.Fsid]bool{}
 	for _, p := range c.paths {
 		var st unix.Statfs_t
 		if err := c.statfs(p, &st); err != nil {
 			failed = fmt.Errorf("file system of %s: %w", p, err)
 			continue
 		}
+		if seen[st.Fsid] {
+			continue // two paths on one file system
+		}
+		seen[st.Fsid] = true
 		disks = append(disks, Disk{
 			Path: p, Size: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize,
 			Inodes: int64(st.Files), FreeInodes: int64(st.Ffree), ReadOnly: st.Flags&unix.ST_RDONLY != 0,
