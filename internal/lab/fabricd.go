@@ -1,0 +1,296 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/hastack/hastack/internal/clock"
+)
+
+// recheck is how often the fabric process looks at everything by itself, in
+// case that the kernel dropped a message.
+const recheck = 5 * time.Second
+
+// RunFabric is the lab's one long-lived process on the machine: where the kernel
+// has no bonding it moves each device to its other leg when the active one loses
+// its carrier. It returns when ctx ends.
+func RunFabric(ctx context.Context, stateDir, name string, log *slog.Logger) error {
+	l, err := Open(stateDir, name)
+	if err != nil {
+		return err
+	}
+	changed, err := watchFile(ctx, l.stateFile())
+	if err != nil {
+		return err
+	}
+	f := &fabric{lab: l, log: log, seats: map[string]*seat{}, died: make(chan struct{}, 1)}
+	defer f.close()
+	tick := clock.System.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		f.rescan()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-f.died:
+		case <-tick.C():
+		}
+	}
+}
+
+// fabric watches the namespaces of all servers and of the operator.
+type fabric struct {
+	lab   *Lab
+	log   *slog.Logger
+	seats map[string]*seat
+	died  chan struct{} // a seat has ended by itself
+}
+
+// rescan drops the namespaces that are gone and takes up the new ones. A server
+// has another namespace after each power-on.
+func (f *fabric) rescan() {
+	if l, err := Open(f.lab.stateDir, f.lab.name); err == nil {
+		f.lab = l // servers may have come or gone
+	}
+	seen := map[string]bool{}
+	for _, server := range append(f.lab.Servers(), Operator) {
+		inode := nsInode(f.lab.nsName(server))
+		s := f.seats[server]
+		if s != nil && s.inode == inode && s.alive() {
+			seen[server] = true
+			s.poke()
+			continue
+		}
+		if inode == 0 {
+			continue
+		}
+		fresh, err := f.watch(server, inode)
+		if err != nil {
+			f.log.Warn("watch links", "server_name", server, "error", err)
+			continue
+		}
+		if s != nil {
+			s.close()
+		}
+		f.seats[server] = fresh
+		seen[server] = true
+	}
+	for server, s := range f.seats {
+		if !seen[server] {
+			s.close()
+			delete(f.seats, server)
+		}
+	}
+}
+
+func (f *fabric) close() {
+	for _, s := range f.seats {
+		s.close()
+	}
+}
+
+func nsInode(name string) uint64 {
+	fi, err := os.Stat(nsPath(name))
+	if err != nil || !nsAlive(name) {
+		return 0
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}
+
+// A seat is a namespace whose legs are watched.
+type seat struct {
+	server string
+	inode  uint64
+	links  *netlink.Handle
+	packet int // raw socket for announcements
+	bonds  []device
+	log    *slog.Logger
+
+	stop  chan struct{}
+	woken chan struct{}
+	ended chan struct{}
+}
+
+func (f *fabric) watch(server string, inode uint64) (*seat, error) {
+	s := &seat{server: server, inode: inode, log: f.log, packet: -1,
+		stop: make(chan struct{}), woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	for _, d := range devices(linksOf(f.lab.topology, server)) {
+		if len(d.legs) > 1 {
+			s.bonds = append(s.bonds, d)
+		}
+	}
+	ns, err := netns.GetFromPath(f.lab.NetNS(server))
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	if s.links, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
+		return nil, err
+	}
+	err = inNS(f.lab.nsName(server), func() error {
+		s.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		s.links.Close()
+		return nil, err
+	}
+	updates := make(chan netlink.LinkUpdate, 64)
+	opts := netlink.LinkSubscribeOptions{Namespace: &ns, ReceiveBufferSize: 1 << 20, ErrorCallback: func(err error) {
+		select {
+		case <-s.stop: // the end was asked for
+		default:
+			s.log.Warn("link messages were lost", "server_name", server, "error", err)
+		}
+	}}
+	if err := netlink.LinkSubscribeWithOptions(updates, s.stop, opts); err != nil {
+		s.links.Close()
+		return nil, errors.Join(err, unix.Close(s.packet))
+	}
+	go func() {
+		s.run(updates)
+		close(s.ended)
+		select {
+		case f.died <- struct{}{}:
+		default:
+		}
+	}()
+	return s, nil
+}
+
+// run looks at the devices whenever a link has changed or the seat is poked.
+func (s *seat) run(updates <-chan netlink.LinkUpdate) {
+	defer func() { _ = unix.Close(s.packet) }()
+	defer s.links.Close()
+	s.check()
+	for {
+		select {
+		case _, ok := <-updates:
+			if !ok {
+				return
+			}
+			s.check()
+		case <-s.woken:
+			s.check()
+		}
+	}
+}
+
+func (s *seat) poke() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+func (s *seat) alive() bool {
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *seat) close() {
+	close(s.stop)
+	select {
+	case <-s.ended:
+	case <-clock.System.After(time.Second):
+	}
+}
+
+func (s *seat) check() {
+	for _, d := range s.bonds {
+		if err := s.failover(d); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
+			s.log.Warn("move a leg", "server_name", s.server, "device", d.name, "error", err)
+		}
+	}
+}
+
+// failover moves a device to another leg if its own has no carrier. It stays on
+// a leg that works: coming back is a failover too, for nothing.
+func (s *seat) failover(d device) error {
+	dev, err := s.links.LinkByName(d.name)
+	if err != nil {
+		return err
+	}
+	if dev.Type() != "bridge" {
+		return nil // the kernel bonds
+	}
+	legs, err := linksByName(s.links, d.legs)
+	if err != nil {
+		return err
+	}
+	var active, other netlink.Link
+	for _, leg := range legs {
+		switch {
+		case leg.Attrs().MasterIndex == dev.Attrs().Index:
+			active = leg
+		case carrier(leg) && other == nil:
+			other = leg
+		}
+	}
+	if active != nil && carrier(active) || other == nil {
+		return nil
+	}
+	if active != nil {
+		if err := s.links.LinkSetNoMaster(active); err != nil {
+			return err
+		}
+	}
+	if err := s.links.LinkSetMaster(other, dev); err != nil {
+		return err
+	}
+	s.log.Info("leg is active", "server_name", s.server, "device", d.name, "leg", other.Attrs().Name)
+	return s.announce(dev, legs)
+}
+
+func carrier(leg netlink.Link) bool {
+	return leg.Attrs().RawFlags&unix.IFF_UP != 0 && leg.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
+}
+
+// watchFile tells when a file was replaced. The channel is buffered: one message
+// stands for any number of changes.
+func watchFile(ctx context.Context, path string) (<-chan struct{}, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w (raise fs.inotify.max_user_instances)", err)
+	}
+	file := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_MOVED_TO); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	changed := make(chan struct{}, 1)
+	go func() {
+		<-ctx.Done()
+		_ = file.Close()
+	}()
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			if _, err := file.Read(buf); err != nil {
+				return
+			}
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return changed, nil
+}
