@@ -1,0 +1,109 @@
+package drill
+
+import (
+	"context"
+	"time"
+)
+
+// The suites, in the order in which they are told.
+const (
+	SuiteSmoke     = "smoke"
+	SuiteProcess   = "process"
+	SuitePartition = "partition"
+	SuiteState     = "storage-of-state"
+	SuitePower     = "power"
+	SuiteBoot      = "boot"
+	SuiteUpgrade   = "upgrade"
+)
+
+// Suites are the names of all suites, in order.
+func Suites() []string {
+	return []string{SuiteSmoke, SuiteProcess, SuitePartition, SuiteState, SuitePower, SuiteBoot, SuiteUpgrade}
+}
+
+// A Fault is something that is broken on purpose and mended again.
+type Fault struct {
+	Name  string // "node02 off", "node01: kill -9 mariadbd"
+	Suite string
+	// Kind is what the goals and the summary group by: "server off",
+	// "process kill", "vip holder off", …
+	Kind string
+	// Targets are the servers that are hit: what they say of themselves does
+	// not count as somebody noticing.
+	Targets []string
+	// Lab tells that only a lab can do it.
+	Lab bool
+	// Inject makes the fault and returns once it is made. It is never called
+	// twice without Heal between.
+	Inject func(ctx context.Context) error
+	// Heal mends it; it is called even when Inject failed half-way, and may be
+	// repeated. nil when what is hit mends itself.
+	Heal func(ctx context.Context) error
+	// Hold is how long the fault lasts at least.
+	Hold time.Duration
+	// Settle bounds the time from Heal until everything is healthy again.
+	Settle time.Duration
+	// Alarms are names of alarms of which one has to be raised; empty if the
+	// fault is too short or too small for any.
+	Alarms []string
+	// Blackout tells that nothing is expected to serve while the fault lasts,
+	// so that the window counts from Heal.
+	Blackout bool
+	// Check is a check of the fault's own, after everything was healthy again.
+	Check func(ctx context.Context) error
+	// Note is said in the report: what is bare, what the kernel cannot do.
+	Note string
+}
+
+// A Goal is what a kind of fault has to reach. Zero means no goal.
+type Goal struct {
+	Kind string
+	// Window bounds the error window of first tries at the Percentile.
+	Window     time.Duration
+	Percentile int
+	// NoFailure tells that no idempotent request may fail after one repeat.
+	NoFailure bool
+	// Serving bounds the time from the last server being up until everything
+	// is served again.
+	Serving time.Duration
+}
+
+// Kinds of faults that have goals.
+const (
+	KindProcess    = "process kill"
+	KindFreeze     = "process frozen"
+	KindBalancer   = "load balancer or VIP holder"
+	KindControl    = "control server"
+	KindWriter     = "database writer"
+	KindManagement = "management network of a controller"
+	KindPower      = "power"
+	KindSwitch     = "switch"
+	KindCable      = "cable"
+	KindServer     = "other server"
+	KindPartition  = "partition"
+	KindState      = "storage of state"
+	KindBoot       = "boot crash matrix"
+	KindUpgrade    = "upgrade"
+)
+
+// Goals are the promises that drills are judged by, one a kind.
+func Goals() []Goal {
+	return []Goal{
+		{Kind: KindProcess, NoFailure: true},
+		{Kind: KindBalancer, Window: time.Second, Percentile: 50},
+		{Kind: KindControl, Window: 3 * time.Second, Percentile: 99},
+		{Kind: KindWriter, Window: 5 * time.Second, Percentile: 100},
+		{Kind: KindManagement, Window: 5 * time.Second, Percentile: 100},
+		{Kind: KindPower, Serving: 60 * time.Second},
+		{Kind: KindUpgrade, NoFailure: true},
+	}
+}
+
+func goalOf(kind string) Goal {
+	for _, g := range Goals() {
+		if g.Kind == kind {
+			return g
+		}
+	}
+	return Goal{Kind: kind}
+}

@@ -1,0 +1,151 @@
+package drill
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func goodRound(window int64) Round {
+	return Round{FaultMS: 3000, HealMS: 6000, EndMS: 12000, DetectedMS: 400, WindowMS: window, Acked: 100,
+		Alarms: []Alarm{{"ServerDown{node02}", 3000, 5000}}, AlarmWanted: true,
+		Timeline: Timeline{StepMS: 10000, Sent: []int{1, 2}, First: []int{0, 1}, Retry: []int{0, 0}, Latency: []int64{4, 30}}}
+}
+
+func reportOf(faults ...Result) *Report {
+	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	return &Report{Schema: Schema, Cluster: "three", Servers: 3, Lab: true, Version: "test", Started: now, Ended: now.Add(time.Hour), Rules: Rules(),
+		Faults: faults, Runs: []time.Time{now}}
+}
+
+func TestReportOfAGoodRunSaysSo(t *testing.T) {
+	r := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(900), goodRound(2900)}})
+	if r.Failed() {
+		t.Errorf("failed: %+v", r.Faults[0].Summary())
+	}
+	text := Markdown(r)
+	for _, want := range []string{"Every promise was kept", "| met |", "raised 3 s, cleared 5 s", "window p99 ≤ 3s", "0 of 200 acknowledged writes lost"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestReportTellsBrokenPromises(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(r *Round)
+		want  string
+	}{
+		"window":    {func(r *Round) { r.WriteWindowMS = 3100 }, "NOT MET"},
+		"lost":      {func(r *Round) { r.Lost = 1 }, "1 acknowledged writes lost"},
+		"doubled":   {func(r *Round) { r.Doubled = 2 }, "2 doubled"},
+		"orphans":   {func(r *Round) { r.Audit = Audit{CleanMS: -1, Findings: []string{"tap x"}} }, "the audit found: tap x"},
+		"overlap":   {func(r *Round) { r.VIPs = []VIPMove{{Name: "api", MaxOverlapMS: 1001}} }, "two holders"},
+		"no alarm":  {func(r *Round) { r.Alarms = nil }, "no alarm was raised"},
+		"no clear":  {func(r *Round) { r.Alarms[0].ClearedMS = -1 }, "did not clear"},
+		"stuck":     {func(r *Round) { r.Boots.Stuck = 1 }, "1 servers stuck"},
+		"unhealthy": {func(r *Round) { r.Problems = []string{"not healthy"} }, "not healthy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			round := goodRound(100)
+			c.spoil(&round)
+			// Rejected rounds excuse times only.
+			if name != "window" {
+				round.Rejected = "noise"
+			}
+			r := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(100), round}})
+			if !r.Failed() || !strings.Contains(Markdown(r), c.want) {
+				t.Errorf("no %q in\n%s", c.want, Markdown(r))
+			}
+		})
+	}
+}
+
+func TestRejectedRoundsDoNotCountForTimes(t *testing.T) {
+	noisy := goodRound(9000)
+	noisy.Rejected = "noise"
+	s := summarise("x", goalOf(KindControl), []Round{goodRound(100), noisy})
+	if s.Window.MaxMS != 100 || s.Rounds != 1 || s.Rejected != 1 || s.Acked != 200 || !s.Met {
+		t.Errorf("%+v", s)
+	}
+	if s := summarise("x", goalOf(KindControl), []Round{noisy}); s.Met {
+		t.Error("a goal is met without a round that counts")
+	}
+}
+
+func TestMergeBringsRoundsTogether(t *testing.T) {
+	a := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(1)}})
+	b := reportOf(Result{Name: "kill", Suite: SuiteProcess, Kind: KindProcess, Rounds: []Round{goodRound(3)}},
+		Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(2)}})
+	a.Ledgers, b.Ledgers = []Verdict{{Acked: 500}}, []Verdict{{Acked: 700, Lost: []string{"w"}}}
+	for _, r := range []*Report{a, b} {
+		dir := t.TempDir()
+		if err := Write(dir, r); err != nil {
+			t.Fatal(err)
+		}
+		back, err := Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(r, back); d != "" {
+			t.Errorf("read back: %s", d)
+		}
+	}
+	m, err := Merge([]*Report{a, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Faults) != 2 || len(m.Faults[0].Rounds) != 2 || m.Faults[0].Name != "node01 off" || len(m.Runs) != 2 {
+		t.Errorf("merged %+v", m.Faults)
+	}
+	if got := m.Totals(); got.Acked != 1200 || got.Lost != 1 {
+		t.Errorf("totals %+v", got)
+	}
+	if len(a.Faults[0].Rounds) != 1 {
+		t.Error("merging changed what was merged")
+	}
+	b.Cluster = "other"
+	if _, err := Merge([]*Report{a, b}); err == nil {
+		t.Error("reports of two clusters were merged")
+	}
+	if _, err := Read(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a missing report was read")
+	}
+}
+
+func TestPageNeedsNothingButItself(t *testing.T) {
+	evil := goodRound(100)
+	evil.Probes = []ProbeResult{{Name: "list", Error: "<script>alert(1)</script>"}}
+	r := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{evil}})
+	b, err := HTML(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	if m := regexp.MustCompile(`(?i)(src|href)=|url\(|@import|https?://`).FindString(text); m != "" {
+		t.Errorf("the page refers to something: %q", m)
+	}
+	for _, want := range []string{"<svg", `class="mark fault"`, `class="mark alarm"`, "&lt;script&gt;", "Every promise was kept"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	if strings.Contains(text, "<script>") {
+		t.Error("an error text became part of the page")
+	}
+}
+
+func TestTableIsAligned(t *testing.T) {
+	s := summarise("controller02 off (db writer), with a name that is too long", Goal{}, []Round{goodRound(2200)})
+	row := TableRow(s)
+	if !strings.Contains(row, "…") || !strings.Contains(row, "2.2 s") || !strings.Contains(row, "raised 3 s, cleared 5 s") {
+		t.Error(row)
+	}
+	if thousands(1234567) != "1,234,567" || thousands(12) != "12" || plural(1, "orphan") != "1 orphan" {
+		t.Error("numbers")
+	}
+}

@@ -1,0 +1,239 @@
+package drill
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Figure is the distribution of a time over the rounds that count.
+type Figure struct {
+	P50MS int64 `json:"p50_ms"`
+	P99MS int64 `json:"p99_ms"`
+	MaxMS int64 `json:"max_ms"`
+}
+
+func figure(values []int64) Figure {
+	return Figure{percentile(values, 50), percentile(values, 99), percentile(values, 100)}
+}
+
+// A Summary is one fault, or one kind of faults, in a line.
+type Summary struct {
+	Name     string `json:"name"`
+	Rounds   int    `json:"rounds"`
+	Rejected int    `json:"rejected"`
+	// Detected is the median over the rounds in which somebody noticed; -1 if
+	// nobody did.
+	DetectedMS int64 `json:"detected_ms"`
+	// Window is the longest of the error windows of a round (reads, writes,
+	// after the healing), by first tries; Retry of reads after one repeat.
+	Window  Figure `json:"window"`
+	Retry   Figure `json:"retry_window"`
+	Serving Figure `json:"serving"`
+	Stall   Figure `json:"stall"`
+
+	FailedRetry int   `json:"failed_retry"`
+	Acked       int   `json:"acked"`
+	Lost        int   `json:"lost"`
+	Doubled     int   `json:"doubled"`
+	Orphans     int   `json:"orphans"`
+	OverlapMS   int64 `json:"vip_overlap_ms"`
+	// RaisedMS and ClearedMS are of the first alarm; -1: none was raised, or
+	// one did not clear.
+	RaisedMS    int64 `json:"alarm_raised_ms"`
+	ClearedMS   int64 `json:"alarm_cleared_ms"`
+	AlarmWanted bool  `json:"alarm_wanted"`
+	// Goal says what was promised, "" if nothing; Met whether it was kept.
+	Goal string `json:"goal,omitempty"`
+	Met  bool   `json:"met"`
+	// Broken are promises that no noise excuses and that were not kept.
+	Broken []string `json:"broken,omitempty"`
+}
+
+// worst is the window that a round is judged by.
+func (r *Round) worst() int64 { return max(r.WindowMS, r.WriteWindowMS, r.HealWindowMS) }
+
+// Summary is the line of one fault.
+func (res *Result) Summary() Summary { return summarise(res.Name, goalOf(res.Kind), res.Rounds) }
+
+// summarise makes one line of rounds.
+func summarise(name string, goal Goal, rounds []Round) Summary {
+	s := Summary{Name: name, DetectedMS: -1, RaisedMS: -1, ClearedMS: -1}
+	var detected, windows, retries, serving, stalls []int64
+	for i := range rounds {
+		r := &rounds[i]
+		s.count(r)
+		if r.Rejected != "" {
+			s.Rejected++
+			continue
+		}
+		s.Rounds++
+		s.FailedRetry += r.FailedRetry
+		if r.DetectedMS >= 0 {
+			detected = append(detected, r.DetectedMS)
+		}
+		windows, retries = append(windows, r.worst()), append(retries, r.RetryWindowMS)
+		serving, stalls = append(serving, r.ServingMS), append(stalls, r.StallMS)
+	}
+	if len(detected) > 0 {
+		s.DetectedMS = percentile(detected, 50)
+	}
+	s.Window, s.Retry, s.Serving, s.Stall = figure(windows), figure(retries), figure(serving), figure(stalls)
+	s.judge(goal, windows, serving)
+	return s
+}
+
+// count adds what counts whether or not the round's times do.
+func (s *Summary) count(r *Round) {
+	s.Acked += r.Acked
+	s.Lost += r.Lost
+	s.Doubled += r.Doubled + r.Boots.Doubled
+	broke := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(s.Broken, text) {
+			s.Broken = append(s.Broken, text)
+		}
+	}
+	if r.Audit.CleanMS < 0 {
+		s.Orphans += len(r.Audit.Findings)
+		broke("the audit found: %s", strings.Join(r.Audit.Findings[:min(3, len(r.Audit.Findings))], "; "))
+	}
+	if r.Lost > 0 || r.Doubled > 0 || r.Denied > 0 {
+		broke("%d acknowledged writes lost, %d doubled, %d refused and done", r.Lost, r.Doubled, r.Denied)
+	}
+	if r.Boots.Stuck > 0 || r.Boots.Doubled > 0 {
+		broke("%d servers stuck, %d doubled", r.Boots.Stuck, r.Boots.Doubled)
+	}
+	for _, v := range r.VIPs {
+		s.OverlapMS = max(s.OverlapMS, v.MaxOverlapMS)
+		if v.MaxOverlapMS > maxOverlap.Milliseconds() {
+			broke("VIP %s had two holders for more than %v", v.Name, maxOverlap)
+		}
+	}
+	for _, p := range r.Problems {
+		broke("%s", p)
+	}
+	s.AlarmWanted = s.AlarmWanted || r.AlarmWanted
+	s.countAlarms(r, broke)
+}
+
+func (s *Summary) countAlarms(r *Round, broke func(string, ...any)) {
+	if len(r.Alarms) == 0 {
+		if r.AlarmWanted {
+			broke("no alarm was raised")
+		}
+		return
+	}
+	cleared := int64(0)
+	for _, a := range r.Alarms {
+		if a.ClearedMS < 0 {
+			cleared = -1
+			break
+		}
+		cleared = max(cleared, a.ClearedMS)
+	}
+	if s.RaisedMS < 0 {
+		s.RaisedMS, s.ClearedMS = r.Alarms[0].RaisedMS, cleared
+	}
+	if r.AlarmWanted && cleared < 0 {
+		broke("an alarm did not clear")
+	}
+}
+
+// maxOverlap is how long a VIP may have two holders.
+const maxOverlap = time.Second
+
+// judge holds the figures against the goal.
+func (s *Summary) judge(g Goal, windows, serving []int64) {
+	var parts []string
+	s.Met = true
+	if g.Window > 0 {
+		parts = append(parts, fmt.Sprintf("window %s ≤ %v", rankName(g.Percentile), g.Window))
+		s.Met = s.Met && percentile(windows, g.Percentile) <= ms(g.Window)
+	}
+	if g.NoFailure {
+		parts = append(parts, "0 failed reads after one repeat")
+		s.Met = s.Met && s.FailedRetry == 0
+	}
+	if g.Serving > 0 {
+		parts = append(parts, fmt.Sprintf("serving ≤ %v", g.Serving))
+		s.Met = s.Met && percentile(serving, 100) <= ms(g.Serving)
+	}
+	s.Goal = strings.Join(parts, ", ")
+	if s.Rounds == 0 {
+		s.Met = false
+	}
+}
+
+func rankName(p int) string {
+	if p == 100 {
+		return "max"
+	}
+	return fmt.Sprintf("p%d", p)
+}
+
+// Kinds are the lines of the kinds of faults that have goals, in the goals'
+// order.
+func (r *Report) Kinds() []Summary {
+	var out []Summary
+	for _, g := range Goals() {
+		var rounds []Round
+		for i := range r.Faults {
+			if r.Faults[i].Kind == g.Kind {
+				rounds = append(rounds, r.Faults[i].Rounds...)
+			}
+		}
+		if len(rounds) > 0 {
+			out = append(out, summarise(g.Kind, g, rounds))
+		}
+	}
+	return out
+}
+
+// Totals are the sums over everything.
+type Totals struct {
+	Faults, Rounds, Rejected              int
+	Acked, Lost, Doubled, Denied, Orphans int
+	WorstMS                               int64
+	Broken                                int // faults with a broken promise or a missed goal
+}
+
+// Totals sums up the report. What the ledgers say at the very end outranks the
+// sums of the rounds.
+func (r *Report) Totals() Totals {
+	var t Totals
+	for i := range r.Faults {
+		s := r.Faults[i].Summary()
+		t.Faults++
+		t.Rounds += s.Rounds
+		t.Rejected += s.Rejected
+		t.Acked += s.Acked
+		t.Lost += s.Lost
+		t.Doubled += s.Doubled
+		t.Orphans += s.Orphans
+		t.WorstMS = max(t.WorstMS, s.Window.MaxMS)
+		if len(s.Broken) > 0 || s.Goal != "" && !s.Met {
+			t.Broken++
+		}
+	}
+	var l Totals
+	for _, v := range r.Ledgers {
+		l.Acked += v.Acked
+		l.Lost += len(v.Lost)
+		l.Doubled += len(v.Doubled)
+		l.Denied += len(v.Denied)
+	}
+	t.Acked, t.Lost, t.Doubled, t.Denied = max(t.Acked, l.Acked), max(t.Lost, l.Lost), max(t.Doubled, l.Doubled), l.Denied
+	return t
+}
+
+// Failed tells whether the cloud broke a promise.
+func (r *Report) Failed() bool {
+	t := r.Totals()
+	for _, c := range r.Checks {
+		if !c.OK {
+			return true
+		}
+	}
+	return t.Broken > 0 || t.Lost > 0 || t.Doubled > 0 || t.Denied > 0
+}
