@@ -34,7 +34,7 @@ func (a *app) auditCommand() *cobra.Command {
 				method = http.MethodPost
 			}
 			var r stack.AuditReport
-			if err := s.call(cmd.Context(), method, "http://"+s.cfg.Listen+"/audit", &r); err != nil {
+			if err := s.call(cmd.Context(), method, s.auditURL, &r); err != nil {
 				return err
 			}
 			if asJSON {

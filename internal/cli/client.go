@@ -12,36 +12,40 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
 
-	"github.com/hastack/hastack/internal/config"
 	hastack "github.com/hastack/hastack/internal/openstack"
 )
 
 // session is this cloud's API as its admin.
 type session struct {
-	cfg      *config.Config
+	*cloud
 	provider *gophercloud.ProviderClient
 }
 
 // admin logs in to the running cloud of the state directory.
 func (a *app) admin(ctx context.Context) (*session, error) {
-	cfg, err := config.Load(configFile(a.stateDir))
-	if err != nil {
-		return nil, fmt.Errorf("there is no cloud in %s: start one (hastack up)", a.stateDir)
-	}
-	secrets, err := config.LoadSecrets(a.stateDir)
+	c, err := a.cloud()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	provider, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{
-		IdentityEndpoint: cfg.AuthURL(), Username: "admin", Password: secrets.AdminPassword.Reveal(), DomainName: "Default",
+	provider, err := openstack.NewClient(c.authURL)
+	if err != nil {
+		return nil, err
+	}
+	provider.HTTPClient = http.Client{Transport: c.transport}
+	err = openstack.Authenticate(ctx, provider, gophercloud.AuthOptions{
+		IdentityEndpoint: c.authURL, Username: "admin", Password: c.admin.Reveal(), DomainName: "Default",
 		Scope: &gophercloud.AuthScope{ProjectName: "admin", DomainName: "Default"},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the cloud does not answer at %s (%w): start it (hastack up)", cfg.AuthURL(), hastack.Fault(err))
+		next := "start it (hastack up)"
+		if c.cluster != nil {
+			next = "look at it (hastack status)"
+		}
+		return nil, fmt.Errorf("the cloud does not answer at %s (%w): %s", c.authURL, hastack.Fault(err), next)
 	}
-	return &session{cfg, provider}, nil
+	return &session{c, provider}, nil
 }
 
 // call asks url and reads a JSON answer; an error carries the answer's text.
@@ -52,7 +56,7 @@ func (s *session) call(ctx context.Context, method, url string, out any) error {
 	}
 	req.Header.Set("X-Auth-Token", s.provider.Token())
 	req.Header.Set("OpenStack-API-Version", "compute latest")
-	resp, err := (&http.Client{Timeout: 2 * time.Minute}).Do(req)
+	resp, err := (&http.Client{Timeout: 2 * time.Minute, Transport: s.transport}).Do(req)
 	if err != nil {
 		return err
 	}

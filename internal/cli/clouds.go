@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/hastack/hastack/internal/cluster"
 	"github.com/hastack/hastack/internal/config"
 )
 
@@ -40,14 +41,21 @@ func (a *app) envCommand() *cobra.Command {
 		Use: "env", Short: "Print shell settings that point OpenStack clients at this cloud", Args: noArgs,
 		Example: "  eval \"$(hastack env)\"\n  openstack server list",
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := config.LoadSecrets(a.stateDir); err != nil {
+			ca := ""
+			if a.isCluster() {
+				d, err := cluster.Open(a.stateDir)
+				if err != nil {
+					return err
+				}
+				ca = fmt.Sprintf("export OS_CACERT=%s\n", d.CAFile())
+			} else if _, err := config.LoadSecrets(a.stateDir); err != nil {
 				return fmt.Errorf("there is no cloud in %s: start one (hastack up)", a.stateDir)
 			}
 			name := "hastack-demo"
 			if admin {
 				name = "hastack-admin"
 			}
-			_, err := fmt.Fprintf(a.out, "export OS_CLIENT_CONFIG_FILE=%s\nexport OS_CLOUD=%s\n", cloudsFile(a.stateDir), name)
+			_, err := fmt.Fprintf(a.out, "export OS_CLIENT_CONFIG_FILE=%s\nexport OS_CLOUD=%s\n%s", cloudsFile(a.stateDir), name, ca)
 			return err
 		},
 	}

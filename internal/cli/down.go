@@ -19,6 +19,9 @@ func (a *app) downCommand() *cobra.Command {
 		Example: "  hastack down\n  openstack server stop first   # before it, to stop a server too",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.refuseCluster("down"); err != nil {
+				return err
+			}
 			d, err := findDaemon(a.stateDir)
 			if err != nil {
 				return err
@@ -56,6 +59,9 @@ func (a *app) resetCommand() *cobra.Command {
 		Example: "  hastack reset --yes",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.refuseCluster("reset"); err != nil {
+				return err
+			}
 			if _, err := os.Stat(a.stateDir); errors.Is(err, os.ErrNotExist) {
 				fmt.Fprintln(a.out, "there is nothing in", a.stateDir)
 				return nil

@@ -68,7 +68,7 @@ func (a *app) traceCommand() *cobra.Command {
 	return cmd
 }
 
-func (s *session) compute(path string) string { return s.cfg.Endpoints["compute"] + "/v2.1" + path }
+func (s *session) compute(path string) string { return s.computeURL + "/v2.1" + path }
 
 // findServer turns a name or an id into an id, over all projects.
 func (s *session) findServer(ctx context.Context, name string) (string, error) {

@@ -29,15 +29,21 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Start the one-machine cloud and make its first content",
 		Long: `Start the one-machine cloud: every service in one process, on loopback, with its
 state under one directory. The first time it makes projects, flavors, an image,
-networks, a key pair and the server "first"; later it finds them.`,
-		Example: "  sudo hastack up\n  hastack up --ephemeral --driver fake",
+networks, a key pair and the server "first"; later it finds them.
+
+With the directory of a deployed cluster as --state-dir it makes the same
+content there.`,
+		Example: "  sudo hastack up\n  hastack up --ephemeral --driver fake\n  hastack up --state-dir /var/lib/hastack/clusters/three",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.driver != "qemu" && o.driver != "fake" {
 				return usageError{fmt.Errorf("driver %q is neither qemu nor fake", o.driver)}
 			}
-			if o.ephemeral {
+			switch {
+			case o.ephemeral:
 				return a.ephemeral(cmd.Context(), o)
+			case a.isCluster():
+				return a.upCluster(cmd.Context(), o)
 			}
 			return a.up(cmd.Context(), o)
 		},
@@ -84,7 +90,7 @@ func (a *app) up(ctx context.Context, o upOptions) (err error) {
 		return err
 	}
 	p.end(serverLine(content))
-	a.welcome(cfg, content, d.Driver)
+	a.welcome(cfg.AuthURL(), cloudsFile(a.stateDir), content, d.Driver)
 	return nil
 }
 
@@ -194,7 +200,7 @@ func serverLine(c *firstday.Content) string {
 	return fmt.Sprintf("%s ACTIVE after %.1f s, ssh answers at %s", firstday.Server, c.BootTook.Round(100*time.Millisecond).Seconds(), c.FloatingIP)
 }
 
-func (a *app) welcome(cfg *config.Config, c *firstday.Content, driver string) {
+func (a *app) welcome(authURL, clouds string, c *firstday.Content, driver string) {
 	self := "bin/hastack"
 	if wd, err := os.Getwd(); err == nil {
 		if exe, err := os.Executable(); err == nil {
@@ -210,7 +216,7 @@ func (a *app) welcome(cfg *config.Config, c *firstday.Content, driver string) {
 		stateFlag = " --state-dir " + a.stateDir
 	}
 	fmt.Fprintf(a.out, "\nYour cloud\n  API         %s\n  clients     eval \"$(%s%s env)\"        # clouds.yaml: %s\n",
-		cfg.AuthURL(), self, stateFlag, cloudsFile(a.stateDir))
+		authURL, self, stateFlag, clouds)
 	if driver == "fake" {
 		fmt.Fprintln(a.out, "  servers     simulated (--driver fake)")
 	}

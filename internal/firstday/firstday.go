@@ -10,6 +10,7 @@ package firstday
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -44,7 +45,13 @@ type Config struct {
 	ImageFile     string // a bootable qcow2; "" makes no image and no server
 	KeyDir        string // where the private key of the key pair is kept
 	ExternalCIDR  string
-	PrivateCIDR   string
+	// ExternalGateway is the gateway of the external network, "" its first
+	// address; ExternalPool is the range "first-last" of floating IPs and
+	// routers, "" all of the network.
+	ExternalGateway, ExternalPool string
+	PrivateCIDR                   string
+	// Transport carries the calls; nil means http.DefaultTransport.
+	Transport http.RoundTripper
 	// Boot boots the server "first"; WaitSSH waits for it to answer.
 	Boot, WaitSSH bool
 	Clock         clock.Clock
@@ -103,7 +110,12 @@ func Ensure(ctx context.Context, cfg Config) (*Content, error) {
 }
 
 func (c *content) login(ctx context.Context, user, project string, password config.Secret) (*gophercloud.ProviderClient, error) {
-	p, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{
+	p, err := openstack.NewClient(c.cfg.AuthURL)
+	if err != nil {
+		return nil, fmt.Errorf("log in at %s: %w", c.cfg.AuthURL, err)
+	}
+	p.HTTPClient = http.Client{Transport: c.cfg.Transport}
+	err = openstack.Authenticate(ctx, p, gophercloud.AuthOptions{
 		IdentityEndpoint: c.cfg.AuthURL, Username: user, Password: password.Reveal(), DomainName: "Default",
 		Scope: &gophercloud.AuthScope{ProjectName: project, DomainName: "Default"}, AllowReauth: true,
 	})

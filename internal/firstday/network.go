@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
@@ -57,12 +58,19 @@ func (c *content) external(ctx context.Context, sc *gophercloud.ServiceClient) (
 	if err != nil {
 		return "", fmt.Errorf("external network: %w", err)
 	}
-	gateway := prefix.Masked().Addr().Next().String()
+	gateway := c.cfg.ExternalGateway
+	if gateway == "" {
+		gateway = prefix.Masked().Addr().Next().String()
+	}
 	noDHCP := false
-	_, err = c.subnet(ctx, sc, subnets.CreateOpts{
+	opts := subnets.CreateOpts{
 		NetworkID: id, Name: Public + "-subnet", IPVersion: gophercloud.IPv4, CIDR: c.cfg.ExternalCIDR,
 		GatewayIP: &gateway, EnableDHCP: &noDHCP,
-	})
+	}
+	if first, last, ok := strings.Cut(c.cfg.ExternalPool, "-"); ok {
+		opts.AllocationPools = []subnets.AllocationPool{{Start: strings.TrimSpace(first), End: strings.TrimSpace(last)}}
+	}
+	_, err = c.subnet(ctx, sc, opts)
 	return id, err
 }
 
