@@ -5,8 +5,9 @@ package deploy
 func Parts() []*Part {
 	return []*Part{
 		basePart(), releasePart(), certificatesPart(),
-		// galera, rabbitmq, memcached,
-		// node, haproxy, vip,
+		galeraPart(), rabbitPart(), memcachedPart(),
+		nodePart(),
+		// haproxy, vip,
 		// control, agents,
 		// monitoring, logs,
 	}

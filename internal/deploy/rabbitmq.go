@@ -1,0 +1,234 @@
+package deploy
+
+import (
+	"context"
+	_ "embed" // the configurations under files/
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hastack/hastack/internal/topology"
+)
+
+// Files of the message broker.
+const (
+	rabbitDir  = "/etc/rabbitmq"
+	rabbitTLS  = rabbitDir + "/tls"
+	rabbitUnit = "rabbitmq-server.service"
+)
+
+//go:embed files/rabbitmq.conf.tmpl
+var rabbitTemplate string
+
+//go:embed files/rabbitmq-advanced.config.tmpl
+var rabbitAdvanced string
+
+//go:embed files/rabbitmq-env.conf.tmpl
+var rabbitEnv string
+
+//go:embed files/rabbitmq-inter-node.config
+var rabbitInterNode string
+
+//go:embed files/rabbitmq.service.conf
+var rabbitDropIn string
+
+// rabbitPart is the message broker on the control servers: one cluster, every
+// queue that matters a quorum queue with a copy on each.
+func rabbitPart() *Part {
+	return &Part{
+		Name:    "rabbitmq",
+		Servers: controlServers,
+		Want:    wantRabbit,
+		Healthy: rabbitHealthy,
+		Start:   startRabbit,
+		After:   afterRabbit,
+	}
+}
+
+func rabbitNode(s *topology.Server) string { return "rabbit@" + s.Name }
+
+// A rabbitPeer is a member in the list of all.
+type rabbitPeer struct {
+	Number int
+	Name   string
+}
+
+// What the templates of RabbitMQ's files see.
+type rabbitView struct {
+	Cluster, Node, Address, AddressTuple, TLS, Password, Schedulers string
+	Nodes                                                           []rabbitPeer
+	MemoryMB, WALBytes                                              int
+}
+
+func wantRabbit(c *Context, s *topology.Server) (*Want, error) {
+	t, address := c.Topology, s.Management().String()
+	v := rabbitView{
+		Cluster: t.Name, Node: rabbitNode(s), Address: address, AddressTuple: strings.ReplaceAll(address, ".", ","), TLS: rabbitTLS,
+		Password: c.Cluster.Secrets.RabbitPassword.Reveal(), MemoryMB: t.Engines.RabbitMQ.MemoryMB,
+		// The write-ahead log is in memory too until it is full.
+		WALBytes: max(8, min(256, t.Engines.RabbitMQ.MemoryMB/16)) << 20,
+	}
+	if v.MemoryMB < 1024 {
+		v.Schedulers = "+S 1:1 "
+	}
+	for i, m := range controlServers(t) {
+		v.Nodes = append(v.Nodes, rabbitPeer{i + 1, rabbitNode(m)})
+	}
+	files, err := engineCertificates(c, s, rabbitTLS, "rabbitmq")
+	if err != nil {
+		return nil, err
+	}
+	for i := range files { // new connections take the new certificate
+		files[i].Then = []string{"! systemctl -q is-active rabbitmq-server || rabbitmqctl -q eval 'ssl:clear_pem_cache().'"}
+	}
+	restart := []string{rabbitUnit}
+	add := func(path string, mode os.FileMode, secret bool, content []byte) {
+		files = append(files, File{
+			Path: path, Group: "rabbitmq", Mode: mode, Secret: secret, Content: content, Restart: restart,
+		})
+	}
+	for _, f := range []struct {
+		path, template string
+		secret         bool
+	}{
+		{rabbitDir + "/rabbitmq.conf", rabbitTemplate, true},
+		{rabbitDir + "/advanced.config", rabbitAdvanced, false},
+		{rabbitDir + "/rabbitmq-env.conf", rabbitEnv, false},
+	} {
+		b, err := render(f.path, f.template, v)
+		if err != nil {
+			return nil, err
+		}
+		add(f.path, 0o640, f.secret, b)
+	}
+	add(rabbitDir+"/inter-node.config", 0o640, false, []byte(rabbitInterNode))
+	add(rabbitDir+"/enabled_plugins", 0o644, false, []byte("[rabbitmq_prometheus].\n"))
+	files = append(files,
+		File{
+			Path: "/var/lib/rabbitmq/.erlang.cookie", Owner: "rabbitmq", Group: "rabbitmq", Mode: 0o400, Secret: true,
+			Content: []byte(c.Cluster.Secrets.ErlangCookie.Reveal()), Restart: restart,
+		},
+		File{Path: "/etc/systemd/system/rabbitmq-server.service.d/hastack.conf", Mode: 0o644, Content: []byte(rabbitDropIn), Restart: restart},
+		File{
+			Path: "/etc/systemd/system/epmd.socket.d/hastack.conf", Mode: 0o644,
+			Content: fmt.Appendf(nil, "[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\nListenStream=%s:4369\nFreeBind=true\n", address),
+			Then: []string{"systemctl daemon-reload; up=; ! systemctl -q is-active rabbitmq-server || up=rabbitmq-server; " +
+				"systemctl stop rabbitmq-server epmd.service epmd.socket; systemctl start epmd.socket $up"},
+		},
+	)
+	return &Want{
+		Packages: []string{"rabbitmq-server"},
+		Dirs:     []Directory{{Path: rabbitTLS, Group: "rabbitmq", Mode: 0o750}},
+		Files:    files,
+		Units:    []Unit{{Name: rabbitUnit, Enabled: true, Running: true}},
+	}, nil
+}
+
+// startRabbit brings the first member up alone, so that the others find whom
+// to join, and after that the others at once when the cluster is new; members
+// of a cluster that serves change one at a time.
+func startRabbit(ctx context.Context, c *Context, changed map[string][]Change) error {
+	servers := controlServers(c.Topology)
+	running := map[string]bool{}
+	for _, s := range servers {
+		running[s.Name] = rabbitAnswers(ctx, c, s) == nil
+	}
+	for i, s := range servers {
+		if len(changed[s.Name]) == 0 {
+			continue
+		}
+		c.progress().Server(s.Name, "broker starts", false)
+		if !running[s.Name] && i > 0 {
+			continue // below, at once
+		}
+		if err := c.Settle(ctx, s, changed[s.Name]); err != nil {
+			return err
+		}
+		if err := c.await(ctx, 5*time.Minute, func(ctx context.Context) error { return rabbitAnswers(ctx, c, s) }); err != nil {
+			return err
+		}
+	}
+	var rest []*topology.Server
+	for _, s := range servers[1:] {
+		if len(changed[s.Name]) > 0 && !running[s.Name] {
+			rest = append(rest, s)
+		}
+	}
+	return c.Everywhere(ctx, rest, func(ctx context.Context, s *topology.Server) error {
+		return c.Settle(ctx, s, changed[s.Name])
+	})
+}
+
+// await polls until ok returns nil; it returns the last error.
+func (c *Context) await(ctx context.Context, within time.Duration, ok func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		err := ok(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-c.Clock.After(time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", within, err)
+		}
+	}
+}
+
+// rabbitAnswers is a broker whose start is complete.
+func rabbitAnswers(ctx context.Context, c *Context, s *topology.Server) error {
+	if _, err := c.Run(ctx, s, "[ \"$(systemctl show -p ActiveState --value rabbitmq-server)\" = active ]", nil); err != nil {
+		return fmt.Errorf("the message broker on %s does not run yet: journalctl -u rabbitmq-server there tells why", s.Name)
+	}
+	return nil
+}
+
+// rabbitHealthy is a broker in one cluster with all others. Its metrics tell,
+// as RabbitMQ's own tool takes a second of processor time.
+func rabbitHealthy(ctx context.Context, c *Context, s *topology.Server) error {
+	if err := rabbitAnswers(ctx, c, s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(s.Management().String(), "15692")+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("the message broker on %s: %w", s.Name, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return fmt.Errorf("the message broker on %s: %w", s.Name, err)
+	}
+	for _, m := range controlServers(c.Topology) {
+		if m != s && !strings.Contains(string(body), `erlang_vm_dist_node_state{peer="`+rabbitNode(m)+`"} 3`) {
+			return fmt.Errorf("the message broker on %s does not see the one on %s", s.Name, m.Name)
+		}
+	}
+	return nil
+}
+
+// afterRabbit makes sure of the one user, and that nobody else gets in.
+func afterRabbit(ctx context.Context, c *Context) error {
+	const script = `set -e; export LC_ALL=C
+read -r password
+users=$(rabbitmqctl -q list_users --no-table-headers | cut -f1)
+for u in $users; do [ "$u" = hastack ] || rabbitmqctl -q delete_user "$u"; done
+case " $(echo $users) " in *" hastack "*) ;; *) printf '%s\n' "$password" | rabbitmqctl -q add_user hastack; rabbitmqctl -q set_permissions hastack '.*' '.*' '.*' ;; esac
+printf '%s\n' "$password" | rabbitmqctl -q authenticate_user hastack >/dev/null 2>&1 || printf '%s\n' "$password" | rabbitmqctl -q change_password hastack
+`
+	s := controlServers(c.Topology)[0]
+	if _, err := c.Run(ctx, s, script, strings.NewReader(c.Cluster.Secrets.RabbitPassword.Reveal()+"\n")); err != nil {
+		return fmt.Errorf("make the broker's user: %w", err)
+	}
+	return nil
+}
