@@ -49,6 +49,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "hastack: %v\n", err)
 		return 2
+	case errors.Is(err, errChanges):
+		return 3
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "hastack: interrupted")
 		return 1
@@ -76,7 +78,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.serveCommand(), a.envCommand(),
-		a.traceCommand(), a.auditCommand(), a.benchCommand(), a.configCommand(), a.dbCommand(), a.topologyCommand(), a.nodeCommand(), a.labCommand(), a.versionCommand())
+		a.traceCommand(), a.auditCommand(), a.benchCommand(), a.configCommand(), a.dbCommand(), a.topologyCommand(), a.planCommand(), a.deployCommand(), a.nodeCommand(), a.labCommand(), a.versionCommand())
 	return root
 }
 
