@@ -57,7 +57,8 @@ func (l *Lab) applyDrops(s *state) error {
 	cmd.Stdin = strings.NewReader(l.ruleset(s.Drops))
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := inNS(l.nsName(fabricName), cmd.Run); err != nil {
-		return fmt.Errorf("set the losses of lab %s: %w: %s", l.name, err, strings.TrimSpace(out.String()))
+		first, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
+		return fmt.Errorf("set the losses of lab %s: %w: %s", l.name, err, first)
 	}
 	return nil
 }
@@ -76,7 +77,7 @@ func (l *Lab) ruleset(drops []Loss) string {
 	for _, p := range ports(l.topology) {
 		marks = append(marks, fmt.Sprintf("%q : %d", p.name, p.owner))
 	}
-	fmt.Fprintf(&b, "table bridge %s {\n\tchain mark {\n\t\ttype filter hook prerouting priority -300; policy accept;\n", lossTable)
+	fmt.Fprintf(&b, "table bridge %s {\n\tchain sender {\n\t\ttype filter hook prerouting priority -300; policy accept;\n", lossTable)
 	fmt.Fprintf(&b, "\t\tmeta mark set iifname map { %s }\n\t}\n", strings.Join(marks, ", "))
 	b.WriteString("\tchain lose {\n\t\ttype filter hook forward priority 0; policy accept;\n")
 	for _, d := range drops {

@@ -53,7 +53,7 @@ func (l *Lab) start(ctx context.Context, s *state, server string) error {
 	if err := errors.Join(l.wire(s, server), l.applyLinks(s)); err != nil {
 		return fmt.Errorf("server %s: %w", server, err)
 	}
-	if err := l.boot(s, server); err != nil {
+	if err := l.boot(ctx, s, server); err != nil {
 		return fmt.Errorf("server %s: %w", server, err)
 	}
 	return nil
@@ -217,7 +217,6 @@ func (l *Lab) powerOff(ctx context.Context, server string) error {
 	if err := deleteNS(l.nsName(server)); err != nil {
 		return err
 	}
-	forgetMachine(l.machine(server))
 	return removeGroup(ctx, l.cgroups, server)
 }
 
@@ -269,16 +268,19 @@ func removeGroup(ctx context.Context, c *cgroups, server string) error {
 }
 
 // bootScript puts itself into the control groups, mounts the server's root in a
-// mount namespace of its own, and becomes the machine.
+// mount namespace of its own, and becomes the machine. What systemd-nspawn keeps
+// on the host for a machine goes with that namespace, too.
 const bootScript = `set -e
 root=$1 overlay=$2 pid=$3 groups=$4; shift 4
 for g in $groups; do echo $$ > "$g"; done
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs -o size=1m tmpfs /run/systemd/nspawn
 mount -t overlay overlay -o "$overlay" "$root"
 echo $$ > "$pid"
 exec "$@"`
 
 // boot starts the machine. It belongs to nobody: it outlives this process.
-func (l *Lab) boot(s *state, server string) error {
+func (l *Lab) boot(ctx context.Context, s *state, server string) error {
 	groups, err := l.cgroups.ensure(server)
 	if err != nil {
 		return err
@@ -302,25 +304,33 @@ func (l *Lab) boot(s *state, server string) error {
 	defer log.Close()
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_NSPAWN_LOCK=0"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start systemd-nspawn: %w", err)
 	}
-	go func() { _ = cmd.Wait() }() // a dead machine must not stay as a zombie of a long drill
+	return l.joined(ctx, cmd, server)
+}
+
+// joined waits until a new machine is in its control group, which is how it is
+// known to run.
+func (l *Lab) joined(ctx context.Context, cmd *exec.Cmd, server string) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // a dead machine must not stay as a zombie of a long drill
+	for !l.owns(server, cmd.Process.Pid) {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("systemd-nspawn has ended: %w; the end of its console: %s", err, l.consoleEnd(server))
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-clock.System.After(2 * time.Millisecond):
+		}
+	}
 	return nil
 }
 
 // machine is the server's name among all machines of the host.
 func (l *Lab) machine(server string) string { return "hl-" + short(l.name) + "-" + server }
-
-// forgetMachine removes what systemd-nspawn keeps on the host for a machine.
-func forgetMachine(machine string) {
-	for _, kind := range []string{"propagate", "unix-export", "locks"} {
-		// Not empty means in use, which Remove respects.
-		_ = os.Remove(filepath.Join("/run/systemd/nspawn", kind, machine))
-	}
-}
 
 func (l *Lab) limits(server string) topology.Limits {
 	lim := topology.Limits{MemoryMB: defaultMemoryMB, CPUPercent: defaultCPUPercent}
