@@ -69,7 +69,7 @@ func (p *deployProgress) End(what string) {
 	if p.servers == 1 {
 		servers = "1 server"
 	}
-	_, _ = fmt.Fprintf(p.out, "%-14s%-12s%-52s %6.1f s\n", p.part, servers, what, p.seconds())
+	_, _ = fmt.Fprintf(p.out, "%-14s%-12s%-60s %6.1f s\n", p.part, servers, what, p.seconds())
 	p.part = ""
 }
 
@@ -81,7 +81,7 @@ func (p *deployProgress) Fail() {
 		return
 	}
 	p.clear()
-	_, _ = fmt.Fprintf(p.out, "%-14s%-64s %6.1f s\n", p.part, "failed", p.seconds())
+	_, _ = fmt.Fprintf(p.out, "%-14s%-72s %6.1f s\n", p.part, "failed", p.seconds())
 	p.part = ""
 }
 

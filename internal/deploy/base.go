@@ -35,7 +35,7 @@ func wantBase(c *Context, s *topology.Server) (*Want, error) {
 		Users:    []User{{Name: serviceUser, Home: StateDir}},
 		Dirs: []Directory{
 			{Path: EtcDir, Group: serviceUser, Mode: 0o750},
-			{Path: StateDir, Owner: serviceUser, Group: serviceUser, Mode: 0o755},
+			{Path: StateDir, Mode: 0o755},
 			{Path: LibDir, Mode: 0o755},
 		},
 		Files: []File{
