@@ -94,7 +94,8 @@ func wantHAProxy(c *Context, s *topology.Server) (*Want, error) {
 
 // haproxyDropIn tells keepalived the moment HAProxy starts or dies: it watches
 // the file, so the virtual addresses leave without waiting for a check. A
-// reload keeps the main process and changes nothing.
+// reload keeps the main process and changes nothing. HAProxy takes as many
+// connections as half of its file descriptors allow.
 const haproxyDropIn = `[Unit]
 StartLimitIntervalSec=0
 
@@ -106,7 +107,7 @@ ExecStopPost=/bin/sh -c 'echo 1 > ` + vipStateFile + `'
 Restart=always
 RestartSec=100ms
 OOMScoreAdjust=-900
-LimitNOFILE=262144
+LimitNOFILE=65536
 `
 
 // vipStateFile holds 0 while HAProxy runs, anything else when this server must
@@ -116,10 +117,10 @@ const vipStateFile = "/run/hastack-vip/haproxy"
 // What the template of HAProxy's configuration sees.
 type (
 	haproxyView struct {
-		Name             string
-		Management, API  netip.Addr
-		PEM, CA, Inter   string
-		MaxConn, MaxBody int
+		Name            string
+		Management, API netip.Addr
+		PEM, CA, Inter  string
+		MaxBody         int
 
 		PeerPort, AlivePort, MetricsPort int
 
@@ -151,7 +152,7 @@ type (
 func haproxyConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 	v := haproxyView{
 		Name: s.Name, Management: s.Management(), PEM: haproxyPEM, CA: "/etc/hastack/tls/ca.pem",
-		MaxConn: 20_000, MaxBody: haproxyMaxBody, Inter: "1s",
+		MaxBody: haproxyMaxBody, Inter: "1s",
 		PeerPort: haproxyPeerPort, AlivePort: haproxyAlivePort, MetricsPort: haproxyMetricsPort,
 	}
 	for _, p := range t.With(topology.RoleLoadBalancer) {

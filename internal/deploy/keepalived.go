@@ -11,8 +11,11 @@ import (
 const (
 	// vrrpFirstID is the virtual router id of the first address.
 	vrrpFirstID = 51
-	// vrrpPriority is the highest that is used; each further server has 10 less.
-	vrrpPriority = 150
+	// vrrpPriority is the highest that is used, vrrpSpread what lies between it
+	// and the last server. A backup waits the shorter the higher it is: far
+	// apart, two never take the address from each other.
+	vrrpPriority = 250
+	vrrpSpread   = 200
 	// preemptDelay keeps an address where it is until the server that is
 	// preferred has been well for a while: a move ends every connection.
 	preemptDelay = 10 // seconds
@@ -103,7 +106,7 @@ func keepalivedConfig(t *topology.Topology, s *topology.Server) ([]byte, error) 
 		}
 		v.Instances = append(v.Instances, vrrpInstance{
 			Name: vip.Name, ID: vrrpFirstID + i, Address: vip.Address,
-			Priority: vrrpPriority - 10*rank, Device: vipDevice(t, s, vip.Network),
+			Priority: vrrpPriority - vrrpSpread*rank/(len(v.Peers)+1), Device: vipDevice(t, s, vip.Network),
 		})
 	}
 	return render("keepalived.conf", keepalivedTemplate, v)

@@ -7,7 +7,7 @@ func Parts() []*Part {
 		basePart(), releasePart(), certificatesPart(),
 		galeraPart(), rabbitPart(), memcachedPart(),
 		nodePart(),
-		// haproxy, vip,
+		haproxyPart(), vipPart(),
 		// control, agents,
 		// monitoring, logs,
 	}
