@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"path/filepath"
 
 	"github.com/hastack/hastack/internal/clock"
@@ -115,10 +116,14 @@ func buildCompute(_ context.Context, s *Stack) error {
 		if err != nil {
 			return err
 		}
-		agent, err := compute.New(compute.Config{
+		cfg := compute.Config{
 			Host: host, StateDir: s.cfg.StateDir, HostIP: s.cfg.Compute.HostIP, VNCListen: s.cfg.Compute.VNCListen,
 			CPURatio: s.cfg.Compute.VCPURatio, MemoryRatio: s.cfg.Compute.RAMRatio, DiskRatio: s.cfg.Compute.DiskRatio,
-		}, compute.Deps{Bus: s.bus, Driver: driver, Clients: s.service("nova"), Clock: clock.System, Log: s.log})
+		}
+		if s.tls != nil {
+			cfg.VNCTLS = s.tls.Mutual()
+		}
+		agent, err := compute.New(cfg, compute.Deps{Bus: s.bus, Driver: driver, Clients: s.service("nova"), Clock: clock.System, Log: s.log})
 		if err != nil {
 			return err
 		}
@@ -136,6 +141,20 @@ func (s *Stack) driver(host string) (virt.Driver, error) {
 }
 
 func buildNoVNCProxy(_ context.Context, s *Stack) error {
-	s.mount("console", novncproxy.New(novncproxy.Config{}, s.bus, s.log))
+	cfg := novncproxy.Config{Origins: s.consoleOrigins()}
+	if s.tls != nil {
+		cfg.TLS = s.tls.Client("")
+	}
+	s.mount("console", novncproxy.New(cfg, s.bus, s.log))
 	return nil
+}
+
+// consoleOrigins is the host by which browsers know the proxy: behind a load
+// balancer its own name is another.
+func (s *Stack) consoleOrigins() []string {
+	u, err := url.Parse(s.cfg.ConsoleURL())
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return []string{u.Host}
 }

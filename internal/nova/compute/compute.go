@@ -12,6 +12,7 @@ package compute
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -39,6 +40,9 @@ type Config struct {
 	// VNCListen is where the relay to the screens listens, "address:port"; port
 	// 0 takes a free one. Default 127.0.0.1:0.
 	VNCListen string
+	// VNCTLS encrypts the relay and says whom it lets connect; nil carries
+	// screens in the clear, which is right on loopback only.
+	VNCTLS *tls.Config
 	// VIFPlugTimeout bounds the wait for Neutron to wire a port. Default 60 s.
 	VIFPlugTimeout time.Duration
 	// ShutdownGrace is how long a guest may take to shut down. Default 30 s.
@@ -158,7 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if a.relay, err = listenRelay(ctx, a.cfg.VNCListen, a.clock, a.log); err != nil {
+	if a.relay, err = listenRelay(ctx, a.cfg.VNCListen, a.cfg.VNCTLS, a.clock, a.log); err != nil {
 		return err
 	}
 	defer a.relay.close()

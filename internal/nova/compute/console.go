@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -71,7 +72,9 @@ const (
 )
 
 // A relay carries the bytes of screens between novncproxy and the hypervisor.
-// A connection must begin with a ticket, which opens one server once.
+// A connection must begin with a ticket, which opens one server once; between
+// servers it is encrypted and both sides show certificates. QEMU itself listens
+// nowhere: its screen is opened over its monitor.
 type relay struct {
 	listener net.Listener
 	clock    clock.Clock
@@ -89,11 +92,14 @@ type ticket struct {
 	until time.Time
 }
 
-func listenRelay(ctx context.Context, addr string, clk clock.Clock, log *slog.Logger) (*relay, error) {
+func listenRelay(ctx context.Context, addr string, secure *tls.Config, clk clock.Clock, log *slog.Logger) (*relay, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
+	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &relay{listener: l, clock: clk, log: log, stop: stop, tickets: map[string]ticket{}, conns: map[net.Conn]bool{}}

@@ -3,6 +3,7 @@ package compute
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -12,9 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/ids"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/nova/virt/fake"
+	"github.com/hastack/hastack/internal/tlsfiles"
+	"github.com/hastack/hastack/internal/tlsfiles/tlstest"
 )
 
 // built is an agent with one running server.
@@ -279,7 +283,7 @@ func TestNetworkChangeRefreshesTheCacheInOrder(t *testing.T) {
 
 func TestSec38TicketOpensOneScreenOnce(t *testing.T) {
 	_, a, d, spec := built(t, fake.Config{})
-	r, err := listenRelay(t.Context(), "127.0.0.1:0", a.clock, a.log)
+	r, err := listenRelay(t.Context(), "127.0.0.1:0", nil, a.clock, a.log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,6 +325,49 @@ func TestSec38TicketOpensOneScreenOnce(t *testing.T) {
 	}
 	if _, err := a.VNCConsole(t.Context(), rpc.ServerArgs{ServerID: spec.ID}); err == nil {
 		t.Error("a deleted server has a screen")
+	}
+}
+
+func TestScreensBetweenServersAreEncryptedAndForTheCloudOnly(t *testing.T) {
+	_, a, _, spec := built(t, fake.Config{})
+	ca := tlstest.New(t)
+	ours, err := tlsfiles.Open(ca.Issue(t, t.TempDir(), 2, time.Unix(1, 0), "127.0.0.1"), clock.System)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := tlsfiles.Open(tlstest.Files(t, "127.0.0.1"), clock.System)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := listenRelay(t.Context(), "127.0.0.1:0", ours.Mutual(), a.clock, a.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	a.relay = r
+	stranger := ours.Client("127.0.0.1")
+	stranger.GetClientCertificate = foreign.Client("").GetClientCertificate
+	for name, tc := range map[string]struct {
+		client *tls.Config
+		want   string
+	}{"a part of the cloud": {ours.Client("127.0.0.1"), "RFB 003"}, "a stranger": {stranger, ""}} {
+		reply, err := a.VNCConsole(t.Context(), rpc.ServerArgs{ServerID: spec.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("tcp", reply.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		secure := tls.Client(conn, tc.client)
+		_, _ = io.WriteString(secure, "HASTACK-VNC "+reply.Ticket+"\n")
+		got := make([]byte, 7)
+		n, _ := io.ReadFull(secure, got)
+		if string(got[:n]) != tc.want {
+			t.Errorf("%s got %q", name, got[:n])
+		}
+		_ = conn.Close()
 	}
 }
 

@@ -9,6 +9,7 @@ package novncproxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"io/fs"
@@ -34,6 +35,8 @@ type Config struct {
 	// Origins are the host names, with port if it is not the default, from whose
 	// pages a browser may connect besides the proxy's own ("cloud.example.org").
 	Origins []string
+	// TLS verifies the relays of the hosts; nil speaks to them in the clear.
+	TLS *tls.Config
 }
 
 // Proxy is the http.Handler. Make it with New.
@@ -145,8 +148,7 @@ func (p *Proxy) dial(ctx context.Context, t *rpc.ConsoleTarget) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", reply.Address)
+	conn, err := p.connect(ctx, reply.Address)
 	if err != nil {
 		return nil, fmt.Errorf("relay of host %s: %w", t.Host, err)
 	}
@@ -155,6 +157,13 @@ func (p *Proxy) dial(ctx context.Context, t *rpc.ConsoleTarget) (net.Conn, error
 		return nil, err
 	}
 	return conn, nil
+}
+
+func (p *Proxy) connect(ctx context.Context, address string) (net.Conn, error) {
+	if p.cfg.TLS == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	return (&tls.Dialer{Config: p.cfg.TLS}).DialContext(ctx, "tcp", address)
 }
 
 // carry copies both ways until either side ends.
