@@ -73,7 +73,7 @@ type Data interface {
 
 // OpenData opens the data of an image for reading; the caller closes it. Only
 // admins read deactivated images. It returns nil for an image without data.
-func (s *Service) OpenData(v Viewer, img *Image) (Data, error) {
+func (s *Service) OpenData(ctx context.Context, v Viewer, img *Image) (Data, error) {
 	switch {
 	case img.Status == StatusDeactivated && !v.Admin:
 		return nil, fault.New(fault.Forbidden, "the requested image has been deactivated. Image data download is forbidden.")
@@ -81,6 +81,12 @@ func (s *Service) OpenData(v Viewer, img *Image) (Data, error) {
 		return nil, nil
 	}
 	f, err := s.files.open(img.Location)
+	if os.IsNotExist(err) && len(s.cfg.Peers.others()) > 0 {
+		if err := s.pull(ctx, img); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "the data of image %s is on no server that answers", img.ID)
+		}
+		f, err = s.files.open(img.Location)
+	}
 	if os.IsNotExist(err) {
 		return nil, fault.Wrap(fault.NotFound, err, "image %s has no data", img.ID)
 	}

@@ -102,21 +102,26 @@ func (f *fileStore) create(id, upload string) (*os.File, error) {
 // publish makes a complete file durable under its location: contents first,
 // then the name.
 func (f *fileStore) publish(file *os.File, id, upload string) (string, error) {
-	if err := file.Sync(); err != nil {
-		return "", err
-	}
 	loc := location(id, upload)
+	return loc, f.publishAs(file, f.partial(id, upload), loc)
+}
+
+// publishAs is publish of a file whose partial name is another.
+func (f *fileStore) publishAs(file *os.File, partial, loc string) error {
+	if err := file.Sync(); err != nil {
+		return err
+	}
 	dir := filepath.Dir(f.path(loc))
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return "", err
+		return err
 	}
-	if err := os.Rename(f.partial(id, upload), f.path(loc)); err != nil {
-		return "", err
+	if err := os.Rename(partial, f.path(loc)); err != nil {
+		return err
 	}
 	if err := syncDir(dir); err != nil {
-		return "", err
+		return err
 	}
-	return loc, syncDir(filepath.Dir(dir))
+	return syncDir(filepath.Dir(dir))
 }
 
 func (f *fileStore) open(location string) (*os.File, error) { return os.Open(f.path(location)) }

@@ -13,7 +13,7 @@
 //
 // Files: image.go (the type and its rules), image_update.go, image_list.go,
 // member.go, data.go (download), upload.go, delete.go, janitor.go, files.go
-// (the file store), webdownload.go, policy.go; SQL in *_store.go. inspect/ knows disk formats,
+// (the file store), peers.go (its copies on other servers), webdownload.go, policy.go; SQL in *_store.go. inspect/ knows disk formats,
 // glanceapi/ speaks HTTP, glancetest/ runs the service inside tests.
 //
 // Not here: image locations, copy-image, tasks, metadata definitions,
@@ -29,6 +29,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/db"
@@ -51,6 +53,8 @@ type Config struct {
 	// are not public; ImportPorts are the ports it may use, 80 and 443 if empty.
 	ImportAllow []netip.Prefix
 	ImportPorts []int
+	// Peers are the image services on other servers.
+	Peers Peers
 }
 
 // Deps are the engines under the service.
@@ -70,6 +74,9 @@ type Service struct {
 	// process marks the uploads of this process, so that a restart on the same
 	// directory can tell at once those that died with the one before it.
 	process string
+
+	pulls  singleflight.Group // fetches from peers, by location
+	pulled time.Time          // last look for data that is not here; the janitor's
 
 	fetcher    *fetcher
 	background sync.WaitGroup // fetches; Close waits for them

@@ -17,7 +17,7 @@ const orphanAge = 10 * time.Minute
 // queued, removes the data of deleted images, and removes files that belong to
 // nothing. It is safe beside running uploads and in several processes at once.
 func (s *Service) Sweep(ctx context.Context) error {
-	err := errors.Join(s.sweepUploads(ctx), s.sweepDeleted(ctx), s.sweepOrphans(ctx))
+	err := errors.Join(s.sweepUploads(ctx), s.sweepDeleted(ctx), s.sweepOrphans(ctx), s.sweepCopies(ctx))
 	if err == nil {
 		s.files.forgetDead()
 	}

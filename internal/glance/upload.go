@@ -27,6 +27,7 @@ import (
 //	claim     the row gets an owner and a deadline       queued → saving
 //	write     bytes to partial/, hashed and inspected    (the deadline moves on)
 //	publish   fsync, rename into images/, fsync
+//	copy      the same on other servers, where there are any (peers.go)
 //	activate  one statement with all that is known now   saving → active
 //
 // Points for faults: glance.upload.STEP.before-effect, .after-effect.
@@ -163,6 +164,9 @@ func (t *transfer) run(ctx context.Context, body io.Reader, length int64) error 
 		return err
 	}
 	if err := at(ctx, "publish.after-effect"); err != nil {
+		return err
+	}
+	if err := t.s.pushAll(ctx, t, loc, hex.EncodeToString(sum.sha512.Sum(nil)), size); err != nil {
 		return err
 	}
 	return t.activate(ctx, loc, size, result, &sum)

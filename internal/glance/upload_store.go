@@ -99,3 +99,15 @@ func (s *Service) ownsFile(ctx context.Context, id, upload string) (bool, error)
 	}
 	return s.db.NewSelect().Model((*deletedRow)(nil)).Where("id = ?", id).Where("location = ?", loc).Exists(ctx)
 }
+
+// storedPage is how many images selectStored returns at once.
+const storedPage = 500
+
+// selectStored lists images that have data, by id, after one.
+func (s *Service) selectStored(ctx context.Context, after string) ([]Image, error) {
+	var list []Image
+	err := s.db.NewSelect().Model(&list).Column("id", "location", "size", "os_hash_value").
+		Where("images.id > ?", after).Where("location > ''").Where("status IN (?)", bun.In([]string{StatusActive, StatusDeactivated})).
+		OrderExpr("images.id").Limit(storedPage).Scan(ctx)
+	return list, err
+}

@@ -70,7 +70,7 @@ func (a *API) download(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	data, err := a.glance.OpenData(v, img)
+	data, err := a.glance.OpenData(r.Context(), v, img)
 	if err != nil {
 		return err
 	}
