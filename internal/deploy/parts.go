@@ -8,7 +8,7 @@ func Parts() []*Part {
 		galeraPart(), rabbitPart(), memcachedPart(),
 		nodePart(),
 		haproxyPart(), vipPart(),
-		// control, agents,
+		controlPart(), agentsPart(),
 		// monitoring, logs,
 	}
 }
