@@ -71,5 +71,7 @@ func ensureSecrets(path string) (*Secrets, error) {
 	if err := yaml.Unmarshal(b, &s); err != nil {
 		return nil, fmt.Errorf("read secrets %s: it is not a list of names and texts", path)
 	}
+	// Services know the engines' passwords by these names.
+	s.DatabasePassword, s.BusPassword = s.DatabaseService, s.RabbitPassword
 	return &s, nil
 }

@@ -13,9 +13,10 @@ import (
 
 // lockScript holds a lock for as long as its session lives: a deploy that is
 // killed lets go of it at once.
-const lockScript = `exec 9>>/run/hastack-deploy.lock
-flock -n 9 || { echo "another deploy is running ($(cat /run/hastack-deploy.lock)): wait until it ends" >&2; exit 75; }
-echo "since $(date -u +%FT%TZ), from ${SSH_CLIENT%% *}" > /run/hastack-deploy.lock
+const lockScript = `lock=${HASTACK_DEPLOY_ROOT:-}/run/hastack-deploy.lock
+exec 9>>$lock
+flock -n 9 || { echo "another deploy is running ($(cat $lock)): wait until it ends" >&2; exit 75; }
+echo "since $(date -u +%FT%TZ), from ${SSH_CLIENT%% *}" > $lock
 echo locked
 exec cat >/dev/null`
 
