@@ -79,6 +79,9 @@ func lock(ctx context.Context, path string) (func(), error) {
 	}
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil && !same(f, path) {
+			return nil, errors.Join(fmt.Errorf("%s was removed while this command waited for it", path), f.Close())
+		}
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}
@@ -91,6 +94,13 @@ func lock(ctx context.Context, path string) (func(), error) {
 		case <-clock.System.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// same tells whether the file is still the one of that name.
+func same(f *os.File, path string) bool {
+	a, err := f.Stat()
+	b, err2 := os.Stat(path)
+	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
 func listed(stateDir string) string {
