@@ -59,11 +59,13 @@ func New(cfg *Config, deps Deps) (*Agent, error) {
 		a.collectors = append(a.collectors, a.peers)
 	}
 	if cfg.Galera != nil {
-		a.galera = newGalera(cfg.Galera)
+		if a.galera, err = newDatabase(cfg, deps, files); err != nil {
+			return nil, err
+		}
 		a.collectors = append(a.collectors, a.galera)
 	}
 	if cfg.Rabbit != nil {
-		a.collectors = append(a.collectors, newRabbit(cfg.Rabbit))
+		a.collectors = append(a.collectors, newRabbit(cfg.Rabbit, cfg.Server))
 	}
 	a.collectors = append(a.collectors, hostCollectors(cfg, deps, files)...)
 	n := len(a.collectors)
@@ -79,6 +81,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	parts := []lifecycle.Part{{Name: "collect", Run: a.collect}}
 	if a.peers != nil {
 		parts = append(parts, lifecycle.Part{Name: "peers", Run: a.peers.run})
+	}
+	if a.galera != nil {
+		parts = append(parts, lifecycle.Part{Name: "database recovery", Run: a.galera.recovery.run})
 	}
 	listeners, err := a.listen(ctx)
 	if err != nil {

@@ -2,11 +2,18 @@ package node
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"sync"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/config"
 )
 
@@ -54,20 +61,188 @@ type Galera struct {
 	// Flush is innodb_flush_log_at_trx_commit; anything but 1 loses writes.
 	Flush       int `json:"flush"`
 	Connections int `json:"connections"`
+
+	// Position is "UUID:SEQNO", what the data here contains, while the database
+	// does not serve; "" when it serves, and when nobody knows.
+	Position string `json:"position,omitempty"`
+	// Held names the member for whom this one keeps still, so that it can
+	// begin the cluster again, and HeldSeconds is for how much longer.
+	Held        string `json:"held,omitempty"`
+	HeldSeconds int    `json:"held_seconds,omitempty"`
+	// Waits says what keeps the database from coming back by itself.
+	Waits string `json:"waits,omitempty"`
 }
 
-// galera asks the database and answers the load balancers.
-type galera struct{ cfg *GaleraConfig }
+// Limits of the look at the database. A load balancer gives the whole answer
+// 700 ms.
+const (
+	galeraAnswers = 500 * time.Millisecond
+	galeraCached  = 100 * time.Millisecond
+)
 
-func newGalera(cfg *GaleraConfig) *galera { return &galera{cfg: cfg} }
+// galera asks the database and answers the load balancers.
+type galera struct {
+	cfg      *GaleraConfig
+	clock    clock.Clock
+	db       *sql.DB
+	host     galeraHost
+	recovery *galeraRecovery
+
+	look sync.Mutex // one look at a time
+	mu   sync.Mutex // guards last, at and why
+	last Galera
+	at   time.Time
+	why  error // last is not known
+
+	paused, pausedAt int64 // for FlowControl, used by the collector only
+	pausedSeen       time.Time
+}
+
+func newGalera(cfg *GaleraConfig, deps Deps, host galeraHost, recovery *galeraRecovery) (*galera, error) {
+	mc := mysql.NewConfig()
+	mc.Net, mc.Addr, mc.User, mc.Passwd = "unix", cfg.Socket, cfg.User, cfg.Password.Reveal()
+	mc.Timeout, mc.ReadTimeout, mc.WriteTimeout = galeraAnswers, galeraAnswers, galeraAnswers
+	mc.Logger = silent{}
+	connector, err := mysql.NewConnector(mc)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	// One connection, kept: a server whose clients took all others still answers.
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(1)
+	return &galera{cfg: cfg, clock: deps.Clock, db: pool, host: host, recovery: recovery}, nil
+}
+
+// silent is a logger for a driver whose errors are returned too.
+type silent struct{}
+
+func (silent) Print(...any) {}
 
 func (g *galera) Name() string         { return "galera" }
 func (g *galera) Every() time.Duration { return time.Second }
 
-// Collect looks at the status of replication.
-func (g *galera) Collect(context.Context) (Facts, error) { return nil, errors.ErrUnsupported }
+// Collect looks at the status of replication, and at the position of a
+// database that does not serve.
+func (g *galera) Collect(ctx context.Context) (Facts, error) {
+	seen, err := g.status(ctx)
+	if !seen.Primary {
+		position, perr := g.host.position(ctx, seen)
+		seen.Position = position
+		err = errors.Join(err, perr)
+	}
+	seen.Held, seen.HeldSeconds, seen.Waits = g.recovery.told()
+	if g.recovery.mine(&seen) {
+		err = nil // it is down because this agent wants it so
+	}
+	return func(s *State) { s.Galera = &seen }, err
+}
+
+// status is what the database says, not older than galeraCached. With an error
+// the rest is zero.
+func (g *galera) status(ctx context.Context) (Galera, error) {
+	if s, err, ok := g.recent(); ok {
+		return s, err
+	}
+	g.look.Lock()
+	defer g.look.Unlock()
+	if s, err, ok := g.recent(); ok { // another looked meanwhile
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), galeraAnswers)
+	defer cancel()
+	seen, err := g.ask(ctx)
+	seen.Members = len(g.cfg.Members)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last, g.why, g.at = seen, err, g.clock.Now()
+	return seen, err
+}
+
+func (g *galera) recent() (Galera, error, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	age := g.clock.Now().Sub(g.at)
+	return g.last, g.why, age >= 0 && age < galeraCached
+}
+
+// ask reads the status. SHOW works without a quorum, SELECT does not.
+func (g *galera) ask(ctx context.Context) (Galera, error) {
+	v := map[string]string{}
+	for _, q := range []string{
+		"SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready','wsrep_cluster_status','wsrep_local_state_comment','wsrep_cluster_size'," +
+			"'wsrep_local_recv_queue','wsrep_local_send_queue','wsrep_flow_control_paused_ns','wsrep_cluster_state_uuid','wsrep_local_state_uuid'," +
+			"'wsrep_last_committed','Threads_connected','wsrep_connected')",
+		"SHOW GLOBAL VARIABLES WHERE Variable_name = 'innodb_flush_log_at_trx_commit'",
+	} {
+		if err := g.read(ctx, q, v); err != nil {
+			return Galera{}, fmt.Errorf("the database does not answer: %w", err)
+		}
+	}
+	number := func(name string) int { n, _ := strconv.Atoi(v[name]); return n }
+	s := Galera{
+		Ready: v["wsrep_ready"] == "ON", Primary: v["wsrep_cluster_status"] == "Primary", State: v["wsrep_local_state_comment"],
+		Size: number("wsrep_cluster_size"), ReceiveQueue: number("wsrep_local_recv_queue"), SendQueue: number("wsrep_local_send_queue"),
+		Cluster: v["wsrep_local_state_uuid"], Flush: number("innodb_flush_log_at_trx_commit"), Connections: number("Threads_connected"),
+	}
+	s.Committed, _ = strconv.ParseInt(v["wsrep_last_committed"], 10, 64)
+	if v["wsrep_connected"] != "ON" {
+		s.State = "Disconnected"
+	}
+	paused, _ := strconv.ParseInt(v["wsrep_flow_control_paused_ns"], 10, 64)
+	now := g.clock.Now()
+	if d := now.Sub(g.pausedSeen); d > 0 && paused >= g.paused && !g.pausedSeen.IsZero() {
+		s.FlowControl = min(1, float64(paused-g.paused)/float64(d))
+	}
+	g.paused, g.pausedSeen = paused, now
+	return s, nil
+}
+
+func (g *galera) read(ctx context.Context, query string, into map[string]string) error {
+	rows, err := g.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return err
+		}
+		into[name] = value
+	}
+	return rows.Err()
+}
+
+// writable tells why new writes may not go to this member; nil when they may.
+// A donor serves: the copy that it gives away does not stop it.
+func (s *Galera) writable() error {
+	switch {
+	case !s.Primary:
+		return errors.New("no quorum")
+	case !s.Ready:
+		return errors.New("not ready")
+	case s.State != "Synced" && s.State != "Donor/Desynced":
+		return fmt.Errorf("state %s", s.State)
+	case s.Flush != 1:
+		return fmt.Errorf("innodb_flush_log_at_trx_commit is %d, which loses acknowledged writes", s.Flush)
+	}
+	return nil
+}
 
 // ServeHTTP is GET /galera: 200 when new writes may go here, else 503.
-func (g *galera) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "not built", http.StatusServiceUnavailable)
+func (g *galera) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, err := g.status(r.Context())
+	if err == nil {
+		err = s.writable()
+	}
+	if err == nil {
+		err = g.host.room()
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = fmt.Fprintf(w, "not here: %v\n", err)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "write here")
 }

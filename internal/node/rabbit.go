@@ -1,8 +1,16 @@
 package node
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,7 +35,7 @@ type Rabbit struct {
 	Running    []string `json:"running"` // members that this one sees
 	Members    int      `json:"members"` // that there should be
 	Queues     int      `json:"queues"`
-	Unsynced   int      `json:"unsynced"` // quorum queues without all their members
+	Unsynced   int      `json:"unsynced"` // quorum queues without all their members, or without a leader
 	Messages   int      `json:"messages"` // ready and unacknowledged
 	Consumers  int      `json:"consumers"`
 	Alarms     []string `json:"alarms,omitempty"`     // memory, disk
@@ -35,12 +43,106 @@ type Rabbit struct {
 }
 
 // rabbit asks the broker.
-type rabbit struct{ cfg *RabbitConfig }
+type rabbit struct {
+	cfg    *RabbitConfig
+	name   string
+	client *http.Client
+}
 
-func newRabbit(cfg *RabbitConfig) *rabbit { return &rabbit{cfg: cfg} }
+func newRabbit(cfg *RabbitConfig, server string) *rabbit {
+	return &rabbit{cfg: cfg, name: server, client: &http.Client{Timeout: 3 * time.Second}}
+}
 
 func (r *rabbit) Name() string         { return "rabbit" }
 func (r *rabbit) Every() time.Duration { return 5 * time.Second }
 
 // Collect looks at members and queues.
-func (r *rabbit) Collect(context.Context) (Facts, error) { return nil, errors.ErrUnsupported }
+func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
+	seen := &Rabbit{Members: len(r.cfg.Members)}
+	facts := func(s *State) { s.Rabbit = seen }
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.cfg.Metrics+"/metrics", nil)
+	if err != nil {
+		return facts, err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return facts, fmt.Errorf("ask the broker: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return facts, fmt.Errorf("ask the broker: %s", resp.Status)
+	}
+	if err := r.read(io.LimitReader(resp.Body, 16<<20), seen); err != nil {
+		return facts, fmt.Errorf("ask the broker: %w", err)
+	}
+	seen.Answers = true
+	seen.Unsynced = rabbitUnsynced()
+	return facts, nil
+}
+
+// read takes what counts from the broker's metrics.
+func (r *rabbit) read(body io.Reader, into *Rabbit) error {
+	up := map[string]bool{r.name: true}
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			continue
+		}
+		switch name {
+		case "rabbitmq_queues":
+			into.Queues = int(n)
+		case "rabbitmq_queue_messages":
+			into.Messages = int(n)
+		case "rabbitmq_consumers":
+			into.Consumers = int(n)
+		case "rabbitmq_alarms_memory_used_watermark":
+			into.alarm("memory", n)
+		case "rabbitmq_alarms_free_disk_space_watermark":
+			into.alarm("disk", n)
+		case "rabbitmq_alarms_file_descriptor_limit":
+			into.alarm("files", n)
+		}
+		if peer, ok := strings.CutPrefix(name, `erlang_vm_dist_node_state{peer="rabbit@`); ok && n == 3 {
+			up[strings.TrimSuffix(peer, `"}`)] = true
+		}
+	}
+	for _, m := range r.cfg.Members {
+		if up[m] {
+			into.Running = append(into.Running, m)
+		} else {
+			into.Partitions = append(into.Partitions, m)
+		}
+	}
+	slices.Sort(into.Running)
+	return lines.Err()
+}
+
+func (r *Rabbit) alarm(what string, n float64) {
+	if n > 0 {
+		r.Alarms = append(r.Alarms, what)
+	}
+}
+
+// rabbitCheck is what the last look at the quorum queues on this server found;
+// package deploy installs the unit that looks.
+const rabbitCheck = "/run/hastack-rabbitmq/queues"
+
+// rabbitUnsynced counts the queues that the last look found wanting.
+func rabbitUnsynced() int {
+	b, err := os.ReadFile(rabbitCheck)
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "leaderless ") || strings.HasPrefix(line, "short ") {
+			n++
+		}
+	}
+	return n
+}
