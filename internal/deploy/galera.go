@@ -118,7 +118,7 @@ func galeraConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 func galeraProvider(address string, gcacheMB int) string {
 	return strings.Join([]string{
 		"gmcast.listen_addr=ssl://" + address + ":4567", "ist.recv_addr=" + address + ":4568",
-		fmt.Sprintf("gcache.size=%dM", gcacheMB), "gcache.recover=yes", "pc.recovery=true",
+		fmt.Sprintf("gcache.size=%dM", gcacheMB), "gcache.recover=yes", "pc.recovery=true", "pc.wait_prim_timeout=PT10M",
 		"socket.ssl=yes", "socket.ssl_ca=" + galeraTLS + "/ca.pem",
 		"socket.ssl_cert=" + galeraTLS + "/server.pem", "socket.ssl_key=" + galeraTLS + "/server-key.pem",
 		"evs.keepalive_period=PT0.3S", "evs.inactive_check_period=PT0.3S", "evs.join_retrans_period=PT0.3S",
@@ -165,21 +165,21 @@ func galeraSQL(c *Context) string {
 		block("SELECT 1 FROM information_schema.schemata WHERE schema_name = '"+d+"'",
 			"CREATE DATABASE IF NOT EXISTS "+d+" CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
 	}
-	user := func(name, password string, grants ...string) {
-		// The text comes from package cluster and has letters and digits only.
+	user := func(name, host, password, ssl string, grants ...string) {
 		do := []string{
-			"CREATE USER IF NOT EXISTS " + name + "@'%'",
-			"ALTER USER " + name + "@'%' IDENTIFIED BY '" + sqlText(password) + "' REQUIRE SSL",
+			"CREATE USER IF NOT EXISTS " + name + "@'" + host + "'",
+			"ALTER USER " + name + "@'" + host + "' IDENTIFIED BY '" + sqlText(password) + "' REQUIRE " + ssl,
 		}
-		block("SELECT 1 FROM mysql.user WHERE user = '"+name+"' AND host = '%' AND ssl_type = 'ANY' AND authentication_string = PASSWORD('"+sqlText(password)+"')",
+		block("SELECT 1 FROM mysql.user WHERE user = '"+name+"' AND host = '"+host+"' AND authentication_string = PASSWORD('"+sqlText(password)+"')",
 			append(do, grants...)...)
 	}
 	var grants []string
 	for _, d := range databases() {
 		grants = append(grants, "GRANT ALL ON "+d+".* TO hastack@'%'")
 	}
-	user("hastack", c.Cluster.Secrets.DatabaseService.Reveal(), grants...)
-	user("monitor", c.Cluster.Secrets.DatabaseMonitor.Reveal(), "GRANT PROCESS, BINLOG MONITOR ON *.* TO monitor@'%'")
+	user("hastack", "%", c.Cluster.Secrets.DatabaseService.Reveal(), "SSL", grants...)
+	// The node agent asks by the socket, and may see no data.
+	user("monitor", "localhost", c.Cluster.Secrets.DatabaseMonitor.Reveal(), "NONE", "GRANT PROCESS ON *.* TO monitor@localhost")
 	return b.String()
 }
 

@@ -4,7 +4,7 @@
 # before it is followed, and a power cut takes it along.
 set -e
 data=/var/lib/mysql order=/run/hastack-new-cluster env=/run/mariadb-wsrep-new-cluster
-rm -f "$env"
+rm -f "$env" /run/hastack-galera/position
 found=
 [ -z "$(find "$order" -mmin -1 2>/dev/null)" ] || found=yes
 rm -f "$order"
