@@ -173,11 +173,10 @@ func galeraSQL(c *Context) string {
 		block("SELECT 1 FROM mysql.user WHERE user = '"+name+"' AND host = '"+host+"' AND authentication_string = PASSWORD('"+sqlText(password)+"')",
 			append(do, grants...)...)
 	}
-	var grants []string
+	// Each service has its own user, which sees its own database only.
 	for _, d := range databases() {
-		grants = append(grants, "GRANT ALL ON "+d+".* TO hastack@'%'")
+		user(d, "%", c.Cluster.Secrets.DatabaseService.Reveal(), "SSL", "GRANT ALL ON "+d+".* TO "+d+"@'%'")
 	}
-	user("hastack", "%", c.Cluster.Secrets.DatabaseService.Reveal(), "SSL", grants...)
 	// The node agent asks by the socket, and may see no data.
 	user("monitor", "localhost", c.Cluster.Secrets.DatabaseMonitor.Reveal(), "NONE", "GRANT PROCESS ON *.* TO monitor@localhost")
 	return b.String()
