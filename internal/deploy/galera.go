@@ -29,7 +29,9 @@ var galeraPrepare string
 var galeraStart string
 
 // databases are those of the services.
-func databases() []string { return []string{"keystone", "glance", "placement", "nova", "neutron"} }
+func databases() []string {
+	return []string{"keystone", "glance", "placement", "nova", "neutron", "audit"}
+}
 
 // galeraPart is the database on the control servers: one MariaDB Galera
 // cluster, each member with everything. It is written to at one member at a

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/hastack/hastack/internal/audit"
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/glance"
 	"github.com/hastack/hastack/internal/keystone"
@@ -17,7 +18,9 @@ import (
 )
 
 // Databases are the services that have one, in the order of their migration.
-func Databases() []string { return []string{"keystone", "glance", "placement", "nova", "neutron"} }
+func Databases() []string {
+	return []string{"keystone", "glance", "placement", "nova", "neutron", auditDatabase}
+}
 
 // schema is what the database of a service is made of.
 func schema(service string) []fs.FS {
@@ -32,6 +35,8 @@ func schema(service string) []fs.FS {
 		return []fs.FS{nova.Migrations, operation.Migrations}
 	case "neutron":
 		return []fs.FS{neutron.Migrations}
+	case auditDatabase:
+		return audit.Schema()
 	}
 	return nil
 }
