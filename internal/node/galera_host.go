@@ -42,9 +42,8 @@ type galeraHost interface {
 	roomy() bool
 	// stopped tells that the database does not run and nothing will start it.
 	stopped(ctx context.Context) (bool, error)
-	stop(ctx context.Context) error
+	stop(ctx context.Context, hard bool) error
 	start(ctx context.Context) error
-	restart(ctx context.Context) error
 	// forget makes the database unable to begin a cluster from the members that
 	// it saw last. It must not run.
 	forget() error
@@ -172,47 +171,39 @@ func (systemdHost) roomy() bool {
 	return err == nil && n >= galeraSpace
 }
 
-// job runs a systemd job to its end.
-func (h systemdHost) job(ctx context.Context, what string, wait bool, run func(c *dbus.Conn, done chan<- string) (int, error)) error {
+// stop ends the database. One that looks for others does not listen to a
+// polite request, and one that has no quorum has nothing to finish: every
+// transaction that it acknowledged is in its log.
+func (h systemdHost) stop(ctx context.Context, hard bool) error {
 	return h.systemd(ctx, func(c *dbus.Conn) error {
 		done := make(chan string, 1)
-		if !wait {
-			done = nil
+		if _, err := c.StopUnitContext(ctx, galeraUnit, "replace", done); err != nil {
+			return fmt.Errorf("stop %s: %w", galeraUnit, err)
 		}
-		if _, err := run(c, done); err != nil {
-			return fmt.Errorf("%s %s: %w", what, galeraUnit, err)
-		}
-		if !wait {
-			return nil
+		if hard {
+			c.KillUnitContext(ctx, galeraUnit, int32(syscall.SIGKILL))
 		}
 		select {
 		case r := <-done:
 			if r != "done" {
-				return fmt.Errorf("%s %s: %s", what, galeraUnit, r)
+				return fmt.Errorf("stop %s: %s", galeraUnit, r)
 			}
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("%s %s: %w", what, galeraUnit, ctx.Err())
+			return fmt.Errorf("stop %s: %w", galeraUnit, ctx.Err())
 		}
-	})
-}
-
-func (h systemdHost) stop(ctx context.Context) error {
-	return h.job(ctx, "stop", true, func(c *dbus.Conn, done chan<- string) (int, error) {
-		return c.StopUnitContext(ctx, galeraUnit, "replace", done)
 	})
 }
 
 // start does not wait: a member that joins may take its time.
 func (h systemdHost) start(ctx context.Context) error {
-	return h.job(ctx, "start", false, func(c *dbus.Conn, done chan<- string) (int, error) {
-		return c.StartUnitContext(ctx, galeraUnit, "replace", done)
-	})
-}
-
-func (h systemdHost) restart(ctx context.Context) error {
-	return h.job(ctx, "restart", false, func(c *dbus.Conn, done chan<- string) (int, error) {
-		return c.RestartUnitContext(ctx, galeraUnit, "replace", done)
+	return h.systemd(ctx, func(c *dbus.Conn) error {
+		// Killed by us it counts as failed, which is nothing to remember.
+		_ = c.ResetFailedUnitContext(ctx, galeraUnit)
+		if _, err := c.StartUnitContext(ctx, galeraUnit, "replace", nil); err != nil {
+			return fmt.Errorf("start %s: %w", galeraUnit, err)
+		}
+		return nil
 	})
 }
 

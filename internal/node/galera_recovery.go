@@ -257,10 +257,13 @@ func (r *galeraRecovery) follow(ctx context.Context, chosen string, all map[stri
 	}
 	r.founded = now
 	r.log.WarnContext(ctx, "this member begins the database cluster", "position", all[r.name].Position)
+	if err := r.host.stop(ctx, true); err != nil {
+		return err
+	}
 	if err := r.host.order(); err != nil {
 		return fmt.Errorf("order the beginning of the cluster: %w", err)
 	}
-	return r.host.restart(ctx)
+	return r.host.start(ctx)
 }
 
 // hold stops the database so that another can begin.
@@ -274,7 +277,7 @@ func (r *galeraRecovery) hold(ctx context.Context, chosen, position string) erro
 		if err := r.host.setHeld(chosen); err != nil {
 			return fmt.Errorf("note that the database is stopped: %w", err)
 		}
-		if err := r.host.stop(ctx); err != nil {
+		if err := r.host.stop(ctx, true); err != nil {
 			r.release(ctx)
 			return err
 		}
@@ -337,7 +340,7 @@ func (r *galeraRecovery) spare(ctx context.Context, own Galera) error {
 			if err := r.host.setHeld(heldFull); err != nil {
 				r.log.WarnContext(ctx, "note that the database is stopped", "error", err)
 			}
-			return r.host.stop(ctx)
+			return r.host.stop(ctx, false)
 		}
 	}
 	return nil
@@ -377,5 +380,8 @@ func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, serving string)
 	}
 	r.outSince = time.Time{}
 	r.log.WarnContext(ctx, "this member fell out of the database cluster and is restarted", "state", own.State, "serving", serving)
-	return r.host.restart(ctx)
+	if err := r.host.stop(ctx, true); err != nil {
+		return err
+	}
+	return r.host.start(ctx)
 }
