@@ -74,12 +74,6 @@ func wantHAProxy(c *Context, s *topology.Server) (*Want, error) {
 	return &Want{
 		Packages: []string{"haproxy"},
 		Files: []File{
-			{
-				Path: "/etc/sysctl.d/60-hastack-load-balancer.conf", Mode: 0o644,
-				// HAProxy listens on the virtual addresses before they come.
-				Content: []byte("net.ipv4.ip_nonlocal_bind = 1\n"),
-				Then:    []string{"sysctl -q -p /etc/sysctl.d/60-hastack-load-balancer.conf"},
-			},
 			// Root reads it before HAProxy gives up its rights, at a reload too.
 			{Path: haproxyPEM, Mode: 0o600, Content: append(bytes.Clone(certPEM), keyPEM...), Secret: true, Reload: []string{"haproxy.service"}},
 			{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Content: conf, Reload: []string{"haproxy.service"}},
@@ -106,13 +100,17 @@ ExecStartPost=/bin/sh -c 'echo 0 > ` + vipStateFile + `'
 ExecStopPost=/bin/sh -c 'echo 1 > ` + vipStateFile + `'
 Restart=always
 RestartSec=100ms
+Nice=-5
 OOMScoreAdjust=-900
 LimitNOFILE=65536
 `
 
-// vipStateFile holds 0 while HAProxy runs, anything else when this server must
+// vipStateDir holds what keepalived tracks; vipStateFile is 0 while HAProxy runs, anything else when this server must
 // not hold a virtual address.
-const vipStateFile = "/run/hastack-vip/haproxy"
+const (
+	vipStateDir  = "/run/hastack-vip"
+	vipStateFile = vipStateDir + "/haproxy"
+)
 
 // What the template of HAProxy's configuration sees.
 type (

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/hastack/hastack/internal/topology"
+	"github.com/hastack/hastack/internal/vipguard"
 )
 
 const (
@@ -27,13 +30,14 @@ var keepalivedTemplate string
 // What the template of keepalived's configuration sees.
 type (
 	keepalivedView struct {
-		Name, Device           string
-		Management             netip.Addr
-		Advert                 string
-		PreemptDelay           int
-		StateFile, Check, Left string
-		Peers                  []netip.Addr
-		Instances              []vrrpInstance
+		Name, Device        string
+		Management          netip.Addr
+		Advert              string
+		PreemptDelay        int
+		StateDir, StateFile string
+		Check, Left         string
+		Peers               []netip.Addr
+		Instances           []vrrpInstance
 	}
 	vrrpInstance struct {
 		Name, Device string
@@ -49,32 +53,46 @@ func wantKeepalived(c *Context, s *topology.Server) (*Want, error) {
 		return nil, err
 	}
 	unit := "keepalived.service"
-	w := &Want{
+	guard, err := guardConfig(c.Topology, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Want{
 		Packages: []string{"keepalived", "iproute2"},
 		Files: append(vipScripts(c.Topology, s),
 			File{Path: "/etc/keepalived/keepalived.conf", Mode: 0o644, Content: conf, Reload: []string{unit}},
 			File{
 				Path: "/etc/systemd/system/keepalived.service.d/hastack.conf", Mode: 0o644,
-				Content: []byte(keepalivedDropIn), Restart: []string{unit},
+				Content: []byte(keepalivedDropIn(c.Topology)), Restart: []string{unit},
 			},
+			File{Path: guardFile, Mode: 0o644, Content: guard, Restart: []string{guardUnit}},
 		),
-		Units: []Unit{{Name: unit, Enabled: true, Running: true}},
-	}
-	return w, nil
+		Units: []Unit{
+			{Name: unit, Enabled: true, Running: true},
+			{Name: guardUnit, Content: guardService, Enabled: true, Running: true},
+		},
+	}, nil
 }
 
 // keepalivedDropIn makes the death of keepalived harmless: what it leaves is
 // cleared at once, so that no address is on two servers, and it is started
 // again. One dead child ends the whole daemon, for the same reason.
-const keepalivedDropIn = `[Unit]
+func keepalivedDropIn(t *topology.Topology) string {
+	// What keepalived tracks must be there when it starts.
+	files := "[ -e haproxy ] || echo 1 > haproxy; for f in " + vipguard.AnswersFile + " " + vipguard.MajorityFile
+	for _, v := range t.VIPs {
+		files += " " + vipguard.SegmentFile(v.Name)
+	}
+	return `[Unit]
 After=haproxy.service
+Wants=` + guardUnit + `
 StartLimitIntervalSec=0
 
 [Service]
 RuntimeDirectory=hastack-vip
 RuntimeDirectoryPreserve=yes
 ExecStartPre=` + vipFlushScript + `
-ExecStartPre=/bin/sh -c '[ -e ` + vipStateFile + ` ] || echo 1 > ` + vipStateFile + `'
+ExecStartPre=/bin/sh -c 'cd ` + vipStateDir + ` && { ` + files + `; do [ -e $f ] || echo 0 > $f; done; }'
 ExecStart=
 ExecStart=/usr/sbin/keepalived --dont-fork --vrrp --dont-respawn --log-detail
 ExecStopPost=` + vipFlushScript + `
@@ -84,13 +102,77 @@ RestartSec=100ms
 OOMScoreAdjust=-900
 CPUWeight=1000
 `
+}
+
+// The guard tells keepalived what it cannot see (package vipguard).
+const (
+	guardFile    = EtcDir + "/vip-guard.yaml"
+	guardUnit    = "hastack-vip-guard.service"
+	guardService = `[Unit]
+Description=Hastack guard of the virtual addresses
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart=` + command + ` node guard --config ` + guardFile + `
+RuntimeDirectory=hastack-vip
+RuntimeDirectoryPreserve=yes
+WatchdogSec=3s
+Restart=always
+RestartSec=200ms
+TimeoutStopSec=2s
+Nice=-10
+OOMScoreAdjust=-900
+CPUWeight=1000
+CapabilityBoundingSet=CAP_NET_RAW CAP_NET_ADMIN CAP_DAC_OVERRIDE
+NoNewPrivileges=yes
+ProtectHome=yes
+
+[Install]
+WantedBy=multi-user.target
+`
+)
+
+// guardConfig is the guard's file. The majority is that of the servers whose
+// loss of touch matters: control servers and load balancers.
+func guardConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
+	c := vipguard.Config{
+		StateDir: vipStateDir, HAProxy: fmt.Sprintf("127.0.0.1:%d", haproxyAlivePort), Address: s.Management(),
+	}
+	for _, o := range t.Servers {
+		if o == s {
+			continue
+		}
+		if o.Has(topology.RoleControl) || o.Has(topology.RoleLoadBalancer) {
+			c.Members = append(c.Members, o.Management())
+		}
+		if o.Has(topology.RoleLoadBalancer) {
+			c.Rivals = append(c.Rivals, o.Management())
+		}
+	}
+	for i, v := range t.VIPs {
+		vip := vipguard.VIP{Name: v.Name, ID: vrrpFirstID + i, Address: v.Address}
+		for _, l := range s.Links() {
+			if l.Network == v.Network {
+				vip.Legs = append(vip.Legs, l.Leg)
+			}
+		}
+		c.VIPs = append(c.VIPs, vip)
+	}
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", guardFile, err)
+	}
+	return b, nil
+}
 
 // keepalivedConfig is the configuration of one load balancer.
 func keepalivedConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 	v := keepalivedView{
 		Name: s.Name, Device: vipDevice(t, s, topology.Management), Management: s.Management(),
 		Advert: fmt.Sprintf("%.2f", float64(t.Engines.VRRP.AdvertMS)/1000), PreemptDelay: preemptDelay,
-		StateFile: vipStateFile, Check: vipCheckScript, Left: vipLeftScript,
+		StateDir: vipStateDir, StateFile: vipStateFile, Check: vipCheckScript, Left: vipLeftScript,
 	}
 	for _, p := range t.With(topology.RoleLoadBalancer) {
 		if p != s {
