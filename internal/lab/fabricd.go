@@ -21,6 +21,10 @@ import (
 // case that the kernel dropped a message.
 const recheck = 5 * time.Second
 
+// announceAfter are the pauses between the announcements of a move.
+var announceAfter = [...]time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond}
+
 // RunFabric is the lab's one long-lived process on the machine: where the kernel
 // has no bonding it moves each device to its other leg when the active one loses
 // its carrier. It returns when ctx ends.
@@ -118,6 +122,7 @@ type seat struct {
 	links  *netlink.Handle
 	packet int // raw socket for announcements
 	bonds  []device
+	untold map[string]int // how often a device's move is still to be announced
 	log    *slog.Logger
 
 	stop  chan struct{}
@@ -126,7 +131,7 @@ type seat struct {
 }
 
 func (f *fabric) watch(server string, inode uint64) (*seat, error) {
-	s := &seat{server: server, inode: inode, log: f.log, packet: -1,
+	s := &seat{server: server, inode: inode, log: f.log, packet: -1, untold: map[string]int{},
 		stop: make(chan struct{}), woken: make(chan struct{}, 1), ended: make(chan struct{})}
 	for _, d := range devices(linksOf(f.lab.topology, server)) {
 		if len(d.legs) > 1 {
@@ -176,16 +181,19 @@ func (f *fabric) watch(server string, inode uint64) (*seat, error) {
 func (s *seat) run(updates <-chan netlink.LinkUpdate) {
 	defer func() { _ = unix.Close(s.packet) }()
 	defer s.links.Close()
-	s.check()
+	var again <-chan time.Time
 	for {
+		if s.check() {
+			again = clock.System.After(announceAfter[0])
+		}
 		select {
 		case _, ok := <-updates:
 			if !ok {
 				return
 			}
-			s.check()
 		case <-s.woken:
-			s.check()
+		case <-again:
+			again = s.announceAgain()
 		}
 	}
 }
@@ -214,12 +222,17 @@ func (s *seat) close() {
 	}
 }
 
-func (s *seat) check() {
+// check looks at every device and tells whether one was moved.
+func (s *seat) check() bool {
+	moved := false
 	for _, d := range s.bonds {
+		told := s.untold[d.name]
 		if err := s.failover(d); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
 			s.log.Warn("move a leg", "server_name", s.server, "device", d.name, "error", err)
 		}
+		moved = moved || s.untold[d.name] > told
 	}
+	return moved
 }
 
 // failover moves a device to another leg if its own has no carrier. It stays on
@@ -257,7 +270,36 @@ func (s *seat) failover(d device) error {
 		return err
 	}
 	s.log.Info("leg is active", "server_name", s.server, "device", d.name, "leg", other.Attrs().Name)
+	s.untold[d.name] = len(announceAfter)
 	return s.announce(dev, legs)
+}
+
+// announceAgain repeats what the switches may have missed: a bridge that had no
+// carrier drops what is sent through it until the kernel has noticed that it has
+// one again. It returns when to come back, or nil.
+func (s *seat) announceAgain() <-chan time.Time {
+	left := 0
+	for _, d := range s.bonds {
+		n := s.untold[d.name]
+		if n == 0 {
+			continue
+		}
+		s.untold[d.name] = n - 1
+		left = max(left, n-1)
+		dev, err := s.links.LinkByName(d.name)
+		if err != nil {
+			continue
+		}
+		if legs, err := linksByName(s.links, d.legs); err == nil {
+			if err := s.announce(dev, legs); err != nil {
+				s.log.Warn("announce", "server_name", s.server, "device", d.name, "error", err)
+			}
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	return clock.System.After(announceAfter[len(announceAfter)-left])
 }
 
 func carrier(leg netlink.Link) bool {
