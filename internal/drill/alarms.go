@@ -83,13 +83,12 @@ func (w *alarmWatch) note(firing map[string]bool) {
 func (w *alarmWatch) fault(at time.Duration) { w.mu.Lock(); w.faultAt = at; w.mu.Unlock() }
 func (w *alarmWatch) heal(at time.Duration)  { w.mu.Lock(); w.healAt = at; w.mu.Unlock() }
 
-// raised tells whether one of the wanted alarms was raised; any will do if
-// none is named.
+// raised tells whether one of the wanted alarms was raised.
 func (w *alarmWatch) raised(wanted []string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.seen {
-		if len(wanted) == 0 || slices.ContainsFunc(wanted, func(x string) bool { return alarmName(name) == x }) {
+		if slices.ContainsFunc(wanted, func(x string) bool { return x == anyAlarm || alarmName(name) == x }) {
 			return true
 		}
 	}

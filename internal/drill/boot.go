@@ -65,7 +65,7 @@ func (b *booter) one(ctx context.Context, name string) {
 	b.count(func(c *Boots) { c.Asked++ })
 	id, err := b.post(ctx, name)
 	if err != nil {
-		b.count(func(c *Boots) { c.Refused++ })
+		b.count(func(c *Boots) { c.Refused++; c.said(err) })
 	}
 	if id == "" {
 		// The POST may have been taken and its answer lost.
@@ -75,7 +75,7 @@ func (b *booter) one(ctx context.Context, name string) {
 		}
 		id = list[0]
 	}
-	status := b.settled(ctx, id)
+	status, err := b.settled(ctx, id)
 	b.count(func(c *Boots) {
 		switch status {
 		case "ACTIVE":
@@ -84,6 +84,7 @@ func (b *booter) one(ctx context.Context, name string) {
 			c.Error++
 		default:
 			c.Stuck++
+			c.said(fmt.Errorf("%s is %q: %w", id, status, err))
 		}
 	})
 	if list, err := b.named(ctx, name); err == nil && len(list) > 1 {
@@ -94,7 +95,14 @@ func (b *booter) one(ctx context.Context, name string) {
 		return
 	}
 	if err := b.remove(ctx, id); err != nil {
-		b.count(func(c *Boots) { c.Stuck++ })
+		b.count(func(c *Boots) { c.Stuck++; c.said(fmt.Errorf("delete %s: %w", id, err)) })
+	}
+}
+
+// said keeps the first few errors.
+func (c *Boots) said(err error) {
+	if text := fmt.Sprint(err); len(c.Said) < 5 {
+		c.Said = append(c.Said, text[:min(len(text), 300)])
 	}
 }
 
@@ -151,15 +159,14 @@ func (b *booter) named(ctx context.Context, name string) ([]string, error) {
 	return list, err
 }
 
-func (b *booter) settled(ctx context.Context, id string) string {
-	var status string
-	_ = b.until(ctx, bootActive, func(ctx context.Context) (bool, error) {
+func (b *booter) settled(ctx context.Context, id string) (status string, err error) {
+	err = b.until(ctx, bootActive, func(ctx context.Context) (bool, error) {
 		var out struct{ Server struct{ Status string } }
 		_, err := read(b.cloud.do(ctx, http.MethodGet, "/compute/v2.1/servers/"+id, nil, &out))
 		status = out.Server.Status
 		return err == nil && (status == "ACTIVE" || status == "ERROR"), err
 	})
-	return status
+	return status, err
 }
 
 func (b *booter) remove(ctx context.Context, id string) error {

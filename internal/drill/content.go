@@ -17,7 +17,7 @@ func (r *Run) prepare(ctx context.Context) error {
 		_, err := read(c.do(ctx, http.MethodPut, path, body, nil))
 		return err
 	}
-	if err := lift("/network/v2.0/quotas/"+project, object{"quota": object{"security_group": -1, "port": -1, "network": -1, "subnet": -1}}); err != nil {
+	if err := lift("/network/v2.0/quotas/"+project, object{"quota": object{"security_group": -1, "security_group_rule": -1, "port": -1, "network": -1, "subnet": -1}}); err != nil {
 		return fmt.Errorf("lift the network quotas: %w", err)
 	}
 	if err := lift("/compute/v2.1/os-quota-sets/"+project, object{"quota_set": object{

@@ -33,12 +33,22 @@ type Fault struct {
 	Targets []string
 	// Lab tells that only a lab can do it.
 	Lab bool
+	// Prepare is called before the round begins: it chooses the server that is
+	// hit and makes what the fault needs. nil if there is nothing to do.
+	Prepare func(ctx context.Context) error
 	// Inject makes the fault and returns once it is made. It is never called
 	// twice without Heal between.
 	Inject func(ctx context.Context) error
 	// Heal mends it; it is called even when Inject failed half-way, and may be
 	// repeated. nil when what is hit mends itself.
 	Heal func(ctx context.Context) error
+	// Restore undoes Prepare after the round; may be repeated, nil if nothing is
+	// to undo.
+	Restore func(ctx context.Context) error
+	// Once tells that more than one round makes no sense.
+	Once bool
+	// NeedsBoots tells that the fault is nothing without the boot loop.
+	NeedsBoots bool
 	// Hold is how long the fault lasts at least.
 	Hold time.Duration
 	// Settle bounds the time from Heal until everything is healthy again.

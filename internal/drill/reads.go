@@ -28,7 +28,7 @@ func readProbes(public, api *cloud) []*probe {
 		get("list servers", "compute", public, "/compute/v2.1/servers?limit=5"),
 		get("list networks", "network", public, "/network/v2.0/networks?limit=5"),
 		get("list images", "image", public, "/image/v2/images?limit=5"),
-		get("list resource classes", "placement", public, "/placement/resource_classes"),
+		get("list resource classes", "placement", public, "/placement/resource_classes", "OpenStack-API-Version", "placement 1.10"),
 	}
 	if api.base != public.base {
 		p := validate("validate token (api VIP)", api)

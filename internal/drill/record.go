@@ -96,6 +96,8 @@ type Round struct {
 	// Problems are what went wrong with the round beside the figures: the fault
 	// could not be made, the cluster did not become healthy, …
 	Problems []string `json:"problems,omitempty"`
+	// Remarks are what is worth knowing and breaks no promise.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Boots are the servers that were made and deleted in a round.
@@ -108,6 +110,8 @@ type Boots struct {
 	Stuck   int   `json:"stuck"`
 	Doubled int   `json:"doubled"`
 	MaxMS   int64 `json:"max_ms"`
+	// Said are the first errors of what was refused or stuck.
+	Said []string `json:"said,omitempty"`
 }
 
 // A VIPMove is what became of a VIP.

@@ -49,7 +49,7 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	}
 	acked := r.ledger.count(stateAcked)
 	w := &roundRun{Run: r, fault: f, tag: tag, first: first}
-	w.rec = Round{Started: r.target.Clock.Now(), AlarmWanted: first && len(f.Alarms) > 0}
+	w.rec = Round{Started: r.target.Clock.Now(), AlarmWanted: first && len(f.Alarms) > 0 && !r.opts.NoAlarms}
 	canary := startCanary(ctx, r.target.Clock)
 	w.probes = startProbes(ctx, r.target.Clock, r.allProbes(tag))
 	w.vips = watchVIPs(ctx, r.target.Clock, w.probes.zero, r.target.Topology.VIPs, look)
@@ -215,7 +215,7 @@ func (w *roundRun) after(ctx context.Context) {
 			break
 		}
 	}
-	if w.first {
+	if w.rec.AlarmWanted {
 		for !w.alarms.silent() && w.probes.now()-w.healedAt < max(clearTime, w.endAt-w.healedAt+clearTime/2) {
 			if sleep(ctx, clk, time.Second) != nil {
 				break
@@ -223,7 +223,10 @@ func (w *roundRun) after(ctx context.Context) {
 		}
 	}
 	if w.fault.Check != nil {
-		if err := w.fault.Check(ctx); err != nil {
+		var nothing *skipped
+		if err := w.fault.Check(ctx); errors.As(err, &nothing) {
+			w.rec.Remarks = append(w.rec.Remarks, nothing.why)
+		} else if err != nil {
 			w.problem("%v", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hastack/hastack/internal/topology"
@@ -28,6 +29,8 @@ type Options struct {
 	// makes none.
 	BootPause time.Duration
 	NoBoots   bool
+	// NoAlarms does not wait for alarms to be raised and cleared.
+	NoAlarms bool
 	// Keep leaves what the writers wrote in the cloud.
 	Keep bool
 	// Progress is told of each finished round and of each finished fault (last).
@@ -94,8 +97,14 @@ func begin(ctx context.Context, t *Target, o Options) (*Run, error) {
 	if r.ledger, err = OpenLedger(filepath.Join(o.Dir, r.id+".ledger")); err != nil {
 		return nil, err
 	}
+	if t.Audit == nil {
+		t.Audit = r.askAuditor
+	}
 	r.writer = &writer{run: r.id, cloud: r.api, ledger: r.ledger, kinds: writeKinds()}
 	r.floating = findFloating(ctx, r.public)
+	if err := r.rehearse(ctx); err != nil {
+		return nil, errors.Join(err, r.ledger.Close())
+	}
 	r.report = Report{Schema: Schema, Cluster: t.Topology.Name, Servers: len(t.Topology.Servers), Lab: t.Lab != nil, Version: o.Version,
 		Started: now, Seed: o.Seed, Rules: Rules(), Bare: bare(t.Topology), Runs: []time.Time{now}}
 	if r.floating == "" {
@@ -111,6 +120,39 @@ func begin(ctx context.Context, t *Target, o Options) (*Run, error) {
 }
 
 func (r *Run) note(s string) { r.report.Notes = append(r.report.Notes, s) }
+
+// rehearse sends one request of every kind: a probe that cannot succeed would
+// only measure itself.
+func (r *Run) rehearse(ctx context.Context) error {
+	for _, p := range r.allProbes("rehearsal") {
+		n := 0
+		err := retried(ctx, r.target.Clock, 5, time.Second, func(ctx context.Context) error { n++; return p.try(ctx, n, 0) })
+		if err != nil {
+			return fmt.Errorf("the cloud is not fit to be drilled, %q fails without any fault: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// askAuditor returns what the cloud's auditor finds now. What it did not see is
+// a finding too: nobody has looked there.
+func (r *Run) askAuditor(ctx context.Context) ([]string, error) {
+	var out struct {
+		Findings []struct{ Kind, ID, Host, Text string }
+		Unseen   []string
+	}
+	if _, err := read(r.api.do(ctx, "GET", "/audit", nil, &out)); err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, f := range out.Findings {
+		list = append(list, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", f.Kind, f.ID, f.Host, f.Text)))
+	}
+	for _, u := range out.Unseen {
+		list = append(list, u+" did not answer the audit")
+	}
+	return list, nil
+}
 
 // bare are the roles of the topology whose services do not exist yet.
 func bare(t *topology.Topology) []string {
@@ -152,13 +194,20 @@ func (r *Run) all(ctx context.Context, faults []*Fault) error {
 
 // rounds runs one fault until enough rounds count.
 func (r *Run) rounds(ctx context.Context, f *Fault, index int, res *Result) error {
-	most := r.opts.Rounds + (r.opts.Rounds*extraRounds+99)/100
-	for n, counted := 0, 0; n < most && counted < r.opts.Rounds; n++ {
+	wanted := r.opts.Rounds
+	if f.Once {
+		wanted = 1
+	}
+	most := wanted + (wanted*extraRounds+99)/100
+	if f.Once {
+		most = 1
+	}
+	for n, counted := 0, 0; n < most && counted < wanted; n++ {
 		if err := r.ready(ctx); err != nil {
 			return fmt.Errorf("before %s: %w", f.Name, err)
 		}
 		r.say("%s, round %d", f.Name, n+1)
-		round, err := r.round(ctx, f, fmt.Sprintf("f%03d-r%02d", index, n), n == 0)
+		round, err := r.prepared(ctx, f, fmt.Sprintf("f%03d-r%02d", index, n), n == 0)
 		if e := r.account(ctx, &round); e != nil {
 			err = errors.Join(err, e)
 		}
@@ -170,10 +219,31 @@ func (r *Run) rounds(ctx context.Context, f *Fault, index int, res *Result) erro
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 		if r.opts.Progress != nil {
-			r.opts.Progress(res, n+1 == most || counted == r.opts.Rounds)
+			r.opts.Progress(res, n+1 == most || counted == wanted)
 		}
 	}
 	return nil
+}
+
+// prepared runs one round between the fault's Prepare and Restore.
+func (r *Run) prepared(ctx context.Context, f *Fault, tag string, first bool) (round Round, err error) {
+	if f.NeedsBoots && r.booter == nil {
+		return round, errors.New("it needs the boot loop")
+	}
+	if f.Restore != nil {
+		defer func() {
+			restore, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
+			defer cancel()
+			err = errors.Join(err, f.Restore(restore))
+		}()
+	}
+	if f.Prepare != nil {
+		if err := f.Prepare(ctx); err != nil {
+			return Round{Started: r.target.Clock.Now(), DetectedMS: -1, Rejected: "the fault could not be prepared",
+				Problems: []string{"the fault could not be prepared: " + err.Error()}}, nil
+		}
+	}
+	return r.round(ctx, f, tag, first)
 }
 
 func (r *Run) say(format string, args ...any) {

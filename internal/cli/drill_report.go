@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hastack/hastack/internal/cluster"
+	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/drill"
+)
+
+// Marks between which a document's table of drills is replaced.
+const (
+	drillsBegin = "<!-- drills:begin -->"
+	drillsEnd   = "<!-- drills:end -->"
+)
+
+func (a *app) drillReportCommand() *cobra.Command {
+	var out, table string
+	cmd := &cobra.Command{
+		Use:   "report DIR...",
+		Short: "Merge the reports of several drills into one",
+		Long: "Merge the reports of several drills of one cluster into one: rounds of equal faults come together. With --table the\n" +
+			"tables are put into a document, between " + drillsBegin + " and " + drillsEnd + ".",
+		Example: "  hastack drill report night-1 night-2 --out week\n  hastack drill report week --table doc/ha-report.md",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("which reports? hastack drill report DIR...")}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			var list []*drill.Report
+			for _, dir := range args {
+				r, err := drill.Read(dir)
+				if err != nil {
+					return err
+				}
+				list = append(list, r)
+			}
+			merged, err := drill.Merge(list)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := drill.Write(out, merged); err != nil {
+					return err
+				}
+			}
+			if table != "" {
+				if err := putTable(table, drill.Markdown(merged)); err != nil {
+					return err
+				}
+			}
+			if out == "" && table == "" {
+				fmt.Fprint(a.out, drill.Markdown(merged))
+				return nil
+			}
+			_, err = fmt.Fprintln(a.out, drill.TableFooter(merged, out))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "write the merged report into this directory")
+	cmd.Flags().StringVar(&table, "table", "", "put the tables into this Markdown document")
+	return cmd
+}
+
+// putTable replaces what is between the marks of a document.
+func putTable(file, text string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(b), drillsBegin)
+	_, after, ok2 := strings.Cut(rest, drillsEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the tables: write %s and %s where they belong", file, drillsBegin, drillsEnd)
+	}
+	// Headings of the report are one level below the document's.
+	text = strings.ReplaceAll("\n"+text, "\n#", "\n##")
+	return config.WriteFile(file, []byte(before+drillsBegin+text+drillsEnd+after), 0o644)
+}
+
+// drillUpgrades lets the upgrade suite run this program's own upgrade and
+// rollback, as an operator would.
+func (a *app) drillUpgrades(t *drill.Target, d *cluster.Dir, binary string) {
+	run := func(args ...string) func(ctx context.Context) error {
+		return func(ctx context.Context) error {
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			cmd := exec.CommandContext(ctx, self, append([]string{"--state-dir", a.stateDir, "upgrade", "--cluster-dir", d.Path}, args...)...)
+			said, err := cmd.CombinedOutput()
+			if err != nil {
+				lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+				return fmt.Errorf("hastack upgrade: %s (%w)", lines[len(lines)-1], err)
+			}
+			return nil
+		}
+	}
+	if abs, err := filepath.Abs(binary); err == nil {
+		binary = abs
+	}
+	t.Upgrade, t.Rollback = run("--binary", binary), run("--rollback")
+}
