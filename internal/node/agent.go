@@ -17,6 +17,9 @@ import (
 // tick is the agent's pace: no collector looks more often.
 const tick = time.Second
 
+// retry is how soon a collector that failed looks again.
+const retry = 5 * time.Second
+
 // Deps are what an agent works with.
 type Deps struct {
 	Clock   clock.Clock
@@ -146,6 +149,9 @@ func (a *Agent) look(ctx context.Context, i int) {
 	a.mu.Lock()
 	was := a.told[i].Error
 	a.facts[i], a.told[i], a.active[i] = facts, told, false
+	if soon := now.Add(retry); err != nil && a.due[i].After(soon) {
+		a.due[i] = soon // what was missing may come any moment
+	}
 	a.mu.Unlock()
 	if ctx.Err() == nil && was != told.Error && (was == "" || told.Error == "") {
 		if err != nil {

@@ -3,9 +3,13 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,7 +59,7 @@ func (c *serviceCollector) ask(ctx context.Context, s ServiceConfig) Service {
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		v.Error = err.Error()
+		v.Error = reason(err).Error()
 		return v
 	}
 	defer resp.Body.Close()
@@ -92,7 +96,7 @@ func (c auditCollector) Collect(ctx context.Context) (Facts, error) {
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ask the auditor: %w", reason(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound {
@@ -112,6 +116,21 @@ func (c auditCollector) Collect(ctx context.Context) (Facts, error) {
 	}
 	a := &Audit{At: last.At, Leader: last.Leader, Findings: len(last.Findings), Unseen: len(last.Unseen)}
 	return func(s *State) { s.Audit = a }, nil
+}
+
+// reason takes the method, the URL and the system call off an error: who reads
+// it knows what was asked.
+func reason(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		if u.Timeout() {
+			return errors.New("no answer in time")
+		}
+		err = u.Err
+	}
+	if s, ok := errors.AsType[*os.SyscallError](err); ok {
+		return s.Err
+	}
+	return err
 }
 
 // statusError is an answer that nobody expected.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -21,7 +22,11 @@ func plain(err error) error {
 		if u.Timeout() {
 			return errors.New("no answer in time")
 		}
-		return u.Err
+		err = u.Err
+	}
+	var s *os.SyscallError
+	if errors.As(err, &s) {
+		return s.Err
 	}
 	return err
 }

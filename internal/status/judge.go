@@ -208,18 +208,70 @@ func (j *judge) units() {
 		if st == nil {
 			continue
 		}
+		down := group{}
 		for _, u := range st.Units {
-			good := u.Active == "active" || u.Active == "reloading"
-			j.r.Units.add(good)
-			if !good {
-				j.problem(s.Name, anchorUnit, u.Since, "%s is %s", u.Name, u.Active)
+			j.r.Units.add(runs(&u))
+			if !runs(&u) {
+				down.add(u.Active, u.Name, u.Since)
 			}
 		}
-		for _, c := range st.Collectors {
-			if c.Error != "" {
-				j.problem(s.Name, anchorCollector, time.Time{}, "cannot look at %s: %s", c.Name, c.Error)
-			}
+		for _, active := range down.order {
+			g := down.of[active]
+			j.problem(s.Name, anchorUnit, g.since, "%s %s %s", list(g.names), plural(len(g.names), "is", "are"), active)
 		}
+		j.collectors(s.Name, st)
+	}
+}
+
+// collectors tells what an agent cannot see, unless the reason was told.
+func (j *judge) collectors(server string, st *node.State) {
+	for _, c := range st.Collectors {
+		switch {
+		case c.Error == "":
+		case c.Name == "galera", c.Name == "rabbit", c.Name == "memcached": // told as the engine's
+		case c.Name == "audit" && !ready(st, "auditor"):
+		case c.Name == "haproxy" && !active(st, "haproxy.service"):
+		default:
+			j.problem(server, anchorCollector, time.Time{}, "cannot look at %s: %s", c.Name, c.Error)
+		}
+	}
+}
+
+func runs(u *node.Unit) bool { return u.Active == "active" || u.Active == "reloading" }
+
+// active tells whether a unit runs; one that nobody watches does.
+func active(st *node.State, unit string) bool {
+	i := slices.IndexFunc(st.Units, func(u node.Unit) bool { return u.Name == unit })
+	return i < 0 || runs(&st.Units[i])
+}
+
+func ready(st *node.State, service string) bool {
+	return slices.ContainsFunc(st.Services, func(v node.Service) bool { return v.Name == service && v.Ready })
+}
+
+// A group gathers names that have the same thing wrong, so that it is told once.
+type group struct {
+	order []string
+	of    map[string]*grouped
+}
+
+type grouped struct {
+	names []string
+	since time.Time // the last
+}
+
+func (g *group) add(wrong, name string, at time.Time) {
+	if g.of == nil {
+		g.of = map[string]*grouped{}
+	}
+	if g.of[wrong] == nil {
+		g.of[wrong] = &grouped{}
+		g.order = append(g.order, wrong)
+	}
+	x := g.of[wrong]
+	x.names = append(x.names, name)
+	if at.After(x.since) {
+		x.since = at
 	}
 }
 

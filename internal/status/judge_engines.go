@@ -52,8 +52,12 @@ func (j *judge) backends() {
 			}
 		}
 	}
+	var by group // the same load balancers: one line
 	for _, name := range sorted(down) {
-		j.problem("API", anchorBackend, time.Time{}, "%s: %s %s no healthy server to send to", name, list(down[name]), plural(len(down[name]), "has", "have"))
+		by.add(list(down[name])+plural(len(down[name]), " has", " have"), name, time.Time{})
+	}
+	for _, who := range by.order {
+		j.problem("API", anchorBackend, time.Time{}, "%s no healthy server to send to for %s", who, list(by.of[who].names))
 	}
 }
 
@@ -187,19 +191,25 @@ func (j *judge) services() {
 			}
 			continue
 		}
+		var wrong group
 		for _, v := range st.Services {
 			if s.Has(topology.RoleControl) {
 				j.r.API.Ready.add(v.Ready)
 			}
 			switch {
 			case v.Ready:
+			case !active(st, "hastack-"+v.Name+".service"): // told with the units
 			case len(v.Waiting) > 0:
-				j.problem(s.Name, anchorService, v.Since, "%s is not ready: it waits for %s", v.Name, list(v.Waiting))
+				wrong.add("not ready: waiting for "+list(v.Waiting), v.Name, v.Since)
 			case v.Error != "":
-				j.problem(s.Name, anchorService, v.Since, "%s does not answer: %s", v.Name, v.Error)
+				wrong.add("silent: "+v.Error, v.Name, v.Since)
 			default:
-				j.problem(s.Name, anchorService, v.Since, "%s is not ready", v.Name)
+				wrong.add("not ready", v.Name, v.Since)
 			}
+		}
+		for _, what := range wrong.order {
+			g := wrong.of[what]
+			j.problem(s.Name, anchorService, g.since, "%s %s %s", list(g.names), plural(len(g.names), "is", "are"), what)
 		}
 	}
 	c := &j.s.Cloud

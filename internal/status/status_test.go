@@ -156,7 +156,7 @@ func TestEveryFaultIsNamedWithItsRunbook(t *testing.T) {
 		{"two holders", "VIP public", "203.0.113.100 is held by node01 and node02 at the same time", "vip-held-twice", func(_ *Seen, st *node.State) { st.VIPs[1].Held = true }},
 		{"no holder", "VIP api", "10.3.0.100 is held by nobody", "vip-missing", func(_ *Seen, st *node.State) { st.VIPs[0].Held = false }},
 		{"unit", "node01", "haproxy.service is failed", "unit-down", func(_ *Seen, st *node.State) { st.Units[1].Active = "failed" }},
-		{"service", "node01", "nova-api is not ready: it waits for database", "service-not-ready", func(_ *Seen, st *node.State) {
+		{"service", "node01", "nova-api is not ready: waiting for database", "service-not-ready", func(_ *Seen, st *node.State) {
 			st.Services[1].Ready, st.Services[1].Waiting = false, []string{"database"}
 		}},
 		{"disk", "node01", "/ is full but for 5.0 GiB of 100 GiB", "disk-filling", func(_ *Seen, st *node.State) { st.Disks[0].Free = 5 << 30 }},
@@ -191,13 +191,13 @@ func TestEveryFaultIsNamedWithItsRunbook(t *testing.T) {
 		{"one way", "node01", "is not heard by node02, which it hears: the management network carries one direction", "peer-one-way", func(_ *Seen, st *node.State) {
 			st.Peers[0].Heard = false
 		}},
-		{"backend", "API", "keystone: node01 has no healthy server to send to", "backend-down", func(_ *Seen, st *node.State) { st.HAProxy.Backends[0].Up = false }},
+		{"backend", "API", "node01 has no healthy server to send to for keystone", "backend-down", func(_ *Seen, st *node.State) { st.HAProxy.Backends[0].Up = false }},
 		{"agent", "node02", "L3 agent does not report", "service-not-ready", func(s *Seen, _ *node.State) { s.Cloud.Network.Agents[1].Up = false }},
 		{"compute", "node03", "nova-compute does not report", "service-not-ready", func(s *Seen, _ *node.State) { s.Cloud.Compute.Services[4].Up = false }},
 		{"audit", "audit", "3 findings: hastack audit names them", "audit-findings", func(_ *Seen, st *node.State) { st.Audit.Findings, st.Audit.At = 3, now }},
 		{"version", "node01", "runs version 0.9, the others 1.0", "versions-differ", func(_ *Seen, st *node.State) { st.Version = "0.9" }},
-		{"collector", "node01", "cannot look at galera: no such socket", "collector-fails", func(_ *Seen, st *node.State) {
-			st.Collectors = []node.CollectorState{{Name: "galera", Error: "no such socket"}}
+		{"collector", "node01", "cannot look at clock: no such program", "collector-fails", func(_ *Seen, st *node.State) {
+			st.Collectors = []node.CollectorState{{Name: "clock", Error: "no such program"}}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -268,5 +268,27 @@ func TestNoRoomForAHostIsTold(t *testing.T) {
 func TestAddressesAreURLs(t *testing.T) {
 	if got := base(netip.MustParseAddr("10.3.0.11"), 9180); got != "https://10.3.0.11:9180" {
 		t.Error(got)
+	}
+}
+
+// TestFallenServerTellsEachThingOnce takes all units of a server down.
+func TestFallenServerTellsEachThingOnce(t *testing.T) {
+	top := three(t)
+	s := well(top)
+	st := s.Nodes["node01"].State
+	st.Units = nil
+	for _, u := range []string{"hastack-keystone.service", "hastack-nova-api.service", "haproxy.service"} {
+		st.Units = append(st.Units, node.Unit{Name: u, Active: "failed", Since: now.Add(-time.Minute)})
+	}
+	for i := range st.Services {
+		st.Services[i].Ready, st.Services[i].Error = false, "connection refused"
+	}
+	st.HAProxy = nil
+	st.VIPs[0].Held, s.Nodes["node02"].State.VIPs[0].Held = false, true
+	st.Collectors = []node.CollectorState{{Name: "haproxy", Error: "no such file"}, {Name: "audit", Error: "connection refused"}}
+	r := Judge(top, s)
+	want := "hastack-keystone.service, hastack-nova-api.service and haproxy.service are failed"
+	if len(r.Problems) != 1 || r.Problems[0].Text != want {
+		t.Errorf("problems %+v", r.Problems)
 	}
 }
