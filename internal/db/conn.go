@@ -5,32 +5,135 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/hastack/hastack/internal/clock"
 )
 
 // This file stands between database/sql and the MySQL driver (sqliteconn.go is
-// its like). It counts, and keeps a transaction that the engine has ended from
-// going on.
+// its like). It counts, keeps a transaction that the engine has ended from
+// going on, and outlives the server: when the database moves to another server
+// a conn connects again and repeats what it was doing, as far as that is safe.
+// Reads are; what writes is repeated only when commit.go has found out that
+// its first try left nothing.
 
 type connector struct {
 	driver.Connector
 	core *core
+	log  *slog.Logger
 	init []string // statements for a fresh connection
+	// marks tells that commits can be found again (commit.go).
+	marks bool
 }
 
+// Connect waits for a server until the patience that ctx carries ends.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	p := newPatience(ctx)
+	for {
+		raw, err := c.open(ctx)
+		if err == nil {
+			return &conn{rawConn: raw, from: c, core: c.core}, nil
+		}
+		if !retryable(err) || !p.pause(ctx) {
+			return nil, final(err)
+		}
+	}
+}
+
+// final keeps database/sql from starting over what was tried long enough.
+func final(err error) error {
+	if errors.Is(err, driver.ErrBadConn) {
+		return mysql.ErrInvalidConn
+	}
+	return err
+}
+
+// open makes one connection. It has seen everything that was committed before,
+// wherever that was: after a change of the writer the new one may still have
+// to apply what the old one acknowledged, and wsrep_sync_wait waits for that.
+func (c *connector) open(ctx context.Context) (rawConn, error) {
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	raw, err := connectRaw(ctx, c.Connector)
 	if err != nil {
+		if errors.Is(err, io.EOF) || ctx.Err() != nil && outer.Err() == nil {
+			// A load balancer without a server closes at once; one whose server
+			// is frozen says nothing.
+			err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+		}
 		return nil, err
 	}
 	for _, q := range c.init {
-		if _, err := raw.ExecContext(ctx, q, nil); err != nil {
-			_ = raw.Close()
-			return nil, fmt.Errorf("%s: %w", q, err)
+		if _, err = raw.ExecContext(ctx, q, nil); err != nil {
+			err = fmt.Errorf("%s: %w", q, err)
+			break
 		}
 	}
-	return &conn{rawConn: raw, core: c.core}, nil
+	if err == nil {
+		err = settle(ctx, raw)
+	}
+	if err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return raw, nil
+}
+
+// settle waits for what other servers have committed and refuses a server that
+// acknowledges what it has not written.
+func settle(ctx context.Context, raw rawConn) error {
+	galera := true
+	if _, err := raw.ExecContext(ctx, "SET SESSION wsrep_sync_wait=1", nil); err != nil {
+		if e, ok := errors.AsType[*mysql.MySQLError](err); !ok || e.Number != myUnknownVariable {
+			return err
+		}
+		galera = false // MySQL
+	}
+	if err := checkDurable(ctx, raw); err != nil || !galera {
+		return err
+	}
+	_, err := raw.ExecContext(ctx, "SET SESSION wsrep_sync_wait=0", nil)
+	return err
+}
+
+// checkDurable refuses a server that acknowledges what it has not written.
+func checkDurable(ctx context.Context, raw rawConn) error {
+	row, err := oneRow(ctx, raw, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
+	if err != nil {
+		return err
+	}
+	if flush := text(row); flush != "1" {
+		return fmt.Errorf("the server runs with innodb_flush_log_at_trx_commit=%s and would lose acknowledged writes: set it to 1", flush)
+	}
+	return nil
+}
+
+// oneRow is the first column of the first row of a query.
+func oneRow(ctx context.Context, raw rawConn, query string) (driver.Value, error) {
+	rows, err := raw.QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	row := make([]driver.Value, len(rows.Columns()))
+	if err := rows.Next(row); err != nil {
+		return nil, err
+	}
+	return row[0], nil
+}
+
+func text(v driver.Value) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	return fmt.Sprint(v)
 }
 
 func connectRaw(ctx context.Context, c driver.Connector) (rawConn, error) {
@@ -58,14 +161,47 @@ type rawConn interface {
 	driver.Validator
 }
 
+// patience is how long one thing is tried.
+type patience struct {
+	until time.Time
+	next  time.Duration
+}
+
+// patienceKey carries the end of a Tx's patience to what it is made of.
+type patienceKey struct{}
+
+func newPatience(ctx context.Context) *patience {
+	p := &patience{until: clock.System.Now().Add(retryFor), next: retryBase}
+	if t, ok := ctx.Value(patienceKey{}).(time.Time); ok && t.Before(p.until) {
+		p.until = t
+	}
+	return p
+}
+
+// pause waits a little and tells whether to try again.
+func (p *patience) pause(ctx context.Context) bool {
+	if ctx.Err() != nil || clock.System.Now().After(p.until) {
+		return false
+	}
+	select {
+	case <-clock.System.After(p.next/2 + rand.N(p.next)):
+	case <-ctx.Done():
+		return false
+	}
+	p.next = min(2*p.next, retryMax)
+	return true
+}
+
 // conn is used by one goroutine at a time, as database/sql guarantees.
 type conn struct {
 	rawConn
-	core   *core
-	inTx   bool
-	wrote  bool  // something in this transaction
-	broken error // why the transaction cannot go on
-	bad    bool  // not to be used again
+	from    *connector
+	core    *core
+	inTx    bool
+	wrote   bool  // something in this transaction
+	changed bool  // rows, in this transaction
+	broken  error // why the transaction cannot go on
+	bad     bool  // not to be used again
 }
 
 var errOutside = errors.New("write outside of the transaction that the context is in")
@@ -92,12 +228,8 @@ func (c *conn) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && otherNode(e) {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && otherNode(e) || lostConnection(err) {
 		c.bad = true
-		if !c.inTx && e.Number == myWsrepNotReady {
-			// Nothing was done: database/sql tries again on another connection.
-			return driver.ErrBadConn
-		}
 	}
 	if c.inTx && c.broken == nil && breaksTx(err) {
 		c.broken = err
@@ -105,20 +237,94 @@ func (c *conn) failed(err error) error {
 	return err
 }
 
+// again decides after an error outside of a transaction that left nothing
+// behind: it waits, and gives the conn a new connection if its own is no good.
+// It returns nil when the statement can be tried once more.
+func (c *conn) again(ctx context.Context, p *patience, err error) error {
+	if !retryable(err) || !p.pause(ctx) {
+		return final(err)
+	}
+	if !c.bad {
+		return nil
+	}
+	_ = c.rawConn.Close()
+	for {
+		raw, cerr := c.from.open(ctx)
+		if cerr == nil {
+			c.rawConn, c.bad = raw, false
+			return nil
+		}
+		if !retryable(cerr) || !p.pause(ctx) {
+			return final(cerr)
+		}
+	}
+}
+
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := c.enter(ctx, !isRead(query)); err != nil {
+	write := !isRead(query)
+	if err := c.enter(ctx, write); err != nil {
 		return nil, err
 	}
-	res, err := c.rawConn.ExecContext(ctx, query, args)
-	return res, c.failed(err)
+	switch {
+	case c.inTx:
+		res, err := c.rawConn.ExecContext(ctx, query, args)
+		c.note(res, write)
+		return res, c.failed(err)
+	case write && c.from.marks && changesRows(query):
+		return c.single(ctx, query, args)
+	}
+	for p := newPatience(ctx); ; {
+		res, err := c.rawConn.ExecContext(ctx, query, args)
+		if err == nil || write { // nobody can tell what became of it
+			return res, c.failed(err)
+		}
+		if err = c.again(ctx, p, c.failed(err)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// note sees whether a statement of a transaction changed rows.
+func (c *conn) note(res driver.Result, write bool) {
+	if !write || c.changed || res == nil {
+		return
+	}
+	n, err := res.RowsAffected()
+	c.changed = err != nil || n > 0
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := c.enter(ctx, !isRead(query)); err != nil {
+	write := !isRead(query)
+	if err := c.enter(ctx, write); err != nil {
 		return nil, err
 	}
-	rows, err := c.rawConn.QueryContext(ctx, query, args)
-	return rows, c.failed(err)
+	if c.inTx {
+		c.changed = c.changed || write
+		rows, err := c.rawConn.QueryContext(ctx, query, args)
+		return rows, c.failed(err)
+	}
+	for p := newPatience(ctx); ; {
+		rows, err := c.rawConn.QueryContext(ctx, query, args)
+		if err == nil || write {
+			return rows, c.failed(err)
+		}
+		if err = c.again(ctx, p, c.failed(err)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Ping connects again where it has to, like a read.
+func (c *conn) Ping(ctx context.Context) error {
+	for p := newPatience(ctx); ; {
+		err := c.rawConn.Ping(ctx)
+		if err == nil || c.inTx {
+			return c.failed(err)
+		}
+		if err = c.again(ctx, p, c.failed(err)); err != nil {
+			return err
+		}
+	}
 }
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
@@ -133,75 +339,6 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	}
 	return &stmt{rawStmt: full, c: c, write: !isRead(query)}, nil
 }
-
-type rawStmt interface {
-	driver.Stmt
-	driver.StmtExecContext
-	driver.StmtQueryContext
-}
-
-type stmt struct {
-	rawStmt
-	c     *conn
-	write bool
-}
-
-func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if err := s.c.enter(ctx, s.write); err != nil {
-		return nil, err
-	}
-	res, err := s.rawStmt.ExecContext(ctx, args)
-	return res, s.c.failed(err)
-}
-
-func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if err := s.c.enter(ctx, s.write); err != nil {
-		return nil, err
-	}
-	rows, err := s.rawStmt.QueryContext(ctx, args)
-	return rows, s.c.failed(err)
-}
-
-func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	raw, err := c.rawConn.BeginTx(ctx, opts)
-	if err != nil {
-		return nil, c.failed(err)
-	}
-	c.inTx, c.wrote, c.broken = true, false, nil
-	return &connTx{Tx: raw, c: c}, nil
-}
-
-type connTx struct {
-	driver.Tx
-	c *conn
-}
-
-func (t *connTx) Commit() error {
-	broken, wrote := t.c.broken, t.c.wrote
-	if broken != nil {
-		t.end()
-		_ = t.Tx.Rollback()
-		return broken
-	}
-	err := t.Tx.Commit()
-	err = t.c.failed(err)
-	t.end()
-	if err != nil && lostConnection(err) && wrote {
-		t.c.bad = true
-		return errors.Join(ErrOutcomeUnknown, err)
-	}
-	if err == nil && wrote {
-		t.c.core.commits.Add(1)
-	}
-	return err
-}
-
-func (t *connTx) Rollback() error {
-	t.end()
-	return t.Tx.Rollback()
-}
-
-func (t *connTx) end() { t.c.inTx, t.c.wrote, t.c.broken = false, false, nil }
 
 // IsValid keeps a connection to a node that does not serve out of the pool.
 func (c *conn) IsValid() bool { return !c.bad && c.rawConn.IsValid() }
@@ -218,33 +355,36 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 // that ends in a write is taken for a read, and still safe: it waits for the
 // engine's own lock.
 func isRead(query string) bool {
-	i := 0
-	for i < len(query) && (query[i] <= ' ' || query[i] == '(') {
-		i++
-	}
-	j := i
-	for j < len(query) && query[j]|0x20 >= 'a' && query[j]|0x20 <= 'z' {
-		j++
-	}
-	switch j - i {
-	case 3:
-		return equalFold(query[i:j], "set") // of a session
-	case 4:
-		return equalFold(query[i:j], "with") || equalFold(query[i:j], "show")
-	case 6:
-		return equalFold(query[i:j], "select") || equalFold(query[i:j], "pragma")
-	case 7:
-		return equalFold(query[i:j], "explain")
+	switch firstWord(query) {
+	case "set", "with", "show", "select", "pragma", "explain":
+		return true
 	}
 	return false
 }
 
-// equalFold compares ASCII letters with a lower case word of the same length.
-func equalFold(s, lower string) bool {
-	for i := range len(lower) {
-		if s[i]|0x20 != lower[i] {
-			return false
-		}
+// changesRows tells by the first word whether a statement changes rows, as
+// opposed to tables.
+func changesRows(query string) bool {
+	switch firstWord(query) {
+	case "insert", "update", "delete", "replace":
+		return true
 	}
-	return true
+	return false
+}
+
+// firstWord is a statement's first word in lower case, "" for a long one.
+func firstWord(query string) string {
+	query = strings.TrimLeft(query, "( \t\r\n")
+	var word [8]byte
+	for i := range len(query) {
+		b := query[i] | 0x20
+		if b < 'a' || b > 'z' {
+			return string(word[:i])
+		}
+		if i == len(word) {
+			return ""
+		}
+		word[i] = b
+	}
+	return ""
 }

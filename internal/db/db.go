@@ -126,14 +126,16 @@ type txKey struct{ core *core }
 // ctx it is given: a write around them is refused, since it would wait for the
 // very transaction it is part of. Transactions do not nest.
 //
-// If the connection is lost during the commit itself nobody can tell whether
-// it happened, and repeating might do it twice: Tx then returns an error that
-// is ErrOutcomeUnknown.
+// If the connection is lost during the commit itself, Tx finds out whether it
+// happened (commit.go) and returns nil or starts again. Only when that cannot
+// be found out either, since no server answers for long, it returns an error
+// that is ErrOutcomeUnknown.
 func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {
 	if ctx.Value(txKey{d.core}) != nil {
 		return errors.New("transaction inside a transaction of the same database")
 	}
 	giveUp := clock.System.Now().Add(retryFor)
+	ctx = context.WithValue(ctx, patienceKey{}, giveUp)
 	pause := retryBase
 	for {
 		err := d.try(ctx, fn)

@@ -64,13 +64,16 @@ const (
 	myReadOnly       = 1290
 	myReadOnlyTarget = 1836
 	myTooManyConns   = 1040
+
+	myUnknownVariable = 1193
+	myNoTable         = 1146
 )
 
 func retryable(err error) bool {
 	if errors.Is(err, ErrOutcomeUnknown) {
 		return false
 	}
-	if errors.Is(err, errGroupLost) {
+	if errors.Is(err, errGroupLost) || errors.Is(err, errNotCommitted) {
 		return true
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {

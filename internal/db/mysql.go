@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/mysqldialect"
+	"golang.org/x/sys/unix"
 )
 
 // sessionInit makes every connection behave alike, whatever the server's
@@ -34,22 +36,66 @@ func openMySQL(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		return nil, err
 	}
 	mc.Logger, mc.TLS = driverLog{log}, cfg.TLS
+	if mc.Net == "tcp" {
+		mc.DialFunc = dial
+	}
 	base, err := mysql.NewConnector(mc)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
 	c := &core{}
-	pool := sql.OpenDB(&connector{Connector: base, core: c, init: sessionInit})
+	from := &connector{Connector: base, core: c, log: log, init: sessionInit, marks: mc.DBName != "mysql"}
+	pool := sql.OpenDB(from)
 	pool.SetMaxOpenConns(32)
 	pool.SetMaxIdleConns(32)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	pool.SetConnMaxLifetime(30 * time.Minute) // lets a new writer node get its share
-	if err := checkDurable(ctx, pool); err != nil {
+	if err := ready(ctx, pool, from.marks); err != nil {
 		_ = pool.Close()
 		return nil, fmt.Errorf("open database %s on %s: %w", mc.DBName, mc.Addr, err)
 	}
 	all := bun.NewDB(pool, mysqlDialect{mysqldialect.New()})
 	return &DB{DB: all, writing: all, core: c, log: log}, nil
+}
+
+// ready connects, and makes the table of commits if it is not there.
+func ready(ctx context.Context, pool *sql.DB, marks bool) error {
+	if err := pool.PingContext(ctx); err != nil || !marks {
+		return err
+	}
+	// Looking first: making a table that is there stops a Galera for a moment.
+	_, err := pool.ExecContext(ctx, "SELECT id FROM hastack_commits LIMIT 0")
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == myNoTable {
+		_, err = pool.ExecContext(ctx, commitsTable)
+	}
+	return err
+}
+
+// How long a server may be silent. Behind a load balancer that vanished nobody
+// says that the connection is gone: what was sent and not received within
+// silence, or a probe on an idle connection, ends it.
+const (
+	connectTimeout = 5 * time.Second
+	dialTimeout    = 2 * time.Second
+	silence        = 3 * time.Second
+)
+
+// dial connects so that a dead peer is noticed in seconds.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout:         dialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if cerr := c.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+			}); cerr != nil {
+				return cerr
+			}
+			return err
+		},
+	}
+	return d.DialContext(ctx, network, addr)
 }
 
 // mysqlConfig reads mysql://user:password@host:port/name.
@@ -76,26 +122,13 @@ func mysqlConfig(raw string) (*mysql.Config, error) {
 	mc.ClientFoundRows = true // an update to an equal value counts as found
 	mc.ParseTime, mc.Loc = true, time.UTC
 	mc.InterpolateParams = true // one round trip instead of three
-	mc.Timeout = 5 * time.Second
+	mc.Timeout = dialTimeout
 	mc.ReadTimeout = 30 * time.Second // a Galera that lost a node stalls for seconds, then goes on
 	mc.WriteTimeout = 30 * time.Second
 	if err := mc.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, err
 	}
 	return mc, nil
-}
-
-// checkDurable refuses a server that acknowledges what it has not written.
-func checkDurable(ctx context.Context, pool *sql.DB) error {
-	var flush int
-	err := pool.QueryRowContext(ctx, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit").Scan(&flush)
-	if err != nil {
-		return err
-	}
-	if flush != 1 {
-		return fmt.Errorf("the server runs with innodb_flush_log_at_trx_commit=%d and would lose acknowledged writes: set it to 1", flush)
-	}
-	return nil
 }
 
 // driverLog takes what the driver has to say (a connection that the server
