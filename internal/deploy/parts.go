@@ -9,6 +9,6 @@ func Parts() []*Part {
 		nodePart(),
 		haproxyPart(), vipPart(),
 		controlPart(), agentsPart(),
-		// monitoring, logs,
+		monitoringPart(), logsPart(),
 	}
 }

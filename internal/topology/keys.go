@@ -53,9 +53,12 @@ func clusterKeys() map[string]key {
 		"compute.accel":                {doc: "auto takes KVM where a guest was seen to run under it", words: []string{"auto", "kvm", "tcg"}},
 		"compute.cpu_allocation_ratio": {doc: "how often a core is promised", min: 1, max: 100},
 		"compute.ram_allocation_ratio": {doc: "how often memory is promised", min: 1, max: 100},
-		"lab":                          {doc: "limits of a server in a lab"},
-		"lab.memory_mb":                {doc: "memory in MiB", min: 100, max: 1 << 20},
-		"lab.cpu_percent":              {doc: "processor time in percent of one core", min: 5, max: 6400},
+		"alarms":                       {doc: "whom to tell of alarms"},
+		"alarms.webhooks": {doc: "URLs that each alarm is posted to, raised and cleared, in Alertmanager's format",
+			pattern: `^https?://[^\s"']+$`, shape: "write a URL, https://alarms.example.org/hook"},
+		"lab":             {doc: "limits of a server in a lab"},
+		"lab.memory_mb":   {doc: "memory in MiB", min: 100, max: 1 << 20},
+		"lab.cpu_percent": {doc: "processor time in percent of one core", min: 5, max: 6400},
 	}
 }
 

@@ -57,6 +57,7 @@ type Topology struct {
 	Servers  []*Server            `yaml:"servers"`
 	VIPs     []*VIP               `yaml:"vips"`
 	Engines  Engines              `yaml:"engines"`
+	Alarms   Alarms               `yaml:"alarms"`
 	Compute  Compute              `yaml:"compute"`
 	Lab      Limits               `yaml:"lab"`
 
@@ -152,6 +153,13 @@ type Engines struct {
 	VRRP struct {
 		AdvertMS int `yaml:"advert_ms"`
 	} `yaml:"vrrp"`
+}
+
+// Alarms is whom to tell of alarms; hastack status shows them in any case.
+type Alarms struct {
+	// Webhooks are URLs that Alertmanager posts each alarm to, raised and
+	// cleared. They may hold a token, so they are kept from other users.
+	Webhooks []string `yaml:"webhooks"`
 }
 
 // Compute is how servers run on the compute servers.
