@@ -1,0 +1,104 @@
+#!/bin/bash
+# run.sh [TOPOLOGY]: a whole cluster on this machine, from nothing to nothing:
+# its servers (hastack lab up), the deployment, the end-to-end script of the
+# one-machine cloud through the virtual address, servers on two hosts, drills,
+# and what is left after it. Runs as root; nothing that it sends can leave.
+#
+# CLUSTER_DRILLS="SUITE=REGEXP ..." chooses other drills ("" none),
+# CLUSTER_KEEP=1 leaves the lab up after a failure, CLUSTER_REPORT names a
+# directory that keeps the drills' reports.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
+
+topology=${1:-examples/three.yaml}
+name=$(sed -n 's/^name: *//p' "$topology")
+drills=${CLUSTER_DRILLS-process=. partition=management}
+memory_limit=${CLUSTER_MEMORY_MB:-5120}
+work=$(mktemp -d /tmp/hastack-cluster.XXXXXX)
+export HASTACK_STATE_DIR=$work/state HOME=$work/home
+export BIN=$PWD/bin/hastack IMAGE_FILE=$PWD/bin/image/disk.qcow2 WORK=$work
+cluster=$HASTACK_STATE_DIR/clusters/$name
+mkdir -p "$HOME" "$HASTACK_STATE_DIR"
+[ -x "$BIN" ] && [ -f "$IMAGE_FILE" ] || make build image
+
+say() { printf '\n%s --- %s\n' "$(date +%T)" "$*"; }
+# What a lab could leave: namespaces, control groups, mounts, machines' files,
+# settings of the kernel, processes.
+snapshot() {
+  ls /run/netns 2>/dev/null || true
+  find /sys/fs/cgroup -maxdepth 3 -type d -name 'hl-*' 2>/dev/null || true
+  cut -d' ' -f5 /proc/self/mountinfo | grep -v -e "^$work" -e '^/proc' | sort
+  find /run/systemd /run/hastack-labs 2>/dev/null || true
+  cat /proc/sys/fs/inotify/max_user_instances /proc/sys/fs/inotify/max_user_watches /proc/sys/fs/aio-max-nr \
+    /proc/sys/net/ipv4/neigh/default/gc_thresh3
+  ip -o link | awk -F': ' '{print $2}' | sort
+  ps -eo comm= | grep -E '^(systemd-nspawn|hastack|qemu-system|beam.smp|mariadbd|haproxy|keepalived)' | sort || true
+}
+
+diagnose() { # what an operator would look at first
+  "$BIN" lab show "$name" || true
+  timeout 60 "$BIN" status --cluster-dir "$cluster" || true
+  for s in $("$BIN" lab show "$name" --json | jq -r '.servers[] | select(.power == "running").name'); do
+    echo "--- $s"
+    timeout 20 "$BIN" lab ssh --lab "$name" "$s" -- 'systemctl --failed --no-legend; journalctl -b -p warning -n 25 --no-pager -o cat' || true
+  done
+}
+
+cleanup() {
+  local rc=$?
+  trap - EXIT
+  if [ $rc -ne 0 ]; then
+    diagnose 2>&1 | tail -n 150
+    if [ -n "${CLUSTER_KEEP:-}" ]; then
+      echo "kept: HASTACK_STATE_DIR=$HASTACK_STATE_DIR $BIN lab show $name"
+      exit $rc
+    fi
+  fi
+  "$BIN" lab down "$name" || true
+  rm -rf "$work"
+  exit $rc
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+snapshot >"$work/before"
+say "the servers"
+"$BIN" lab up "$topology"
+say "the deployment"
+"$BIN" deploy "$topology"
+say "the deployment again changes nothing"
+"$BIN" deploy "$topology" | tee "$work/again.out"
+grep -q "nothing had to be changed" "$work/again.out" || { echo "FAIL a second deploy changes something" >&2; exit 1; }
+"$BIN" status --cluster-dir "$cluster"
+
+in_lab() { "$BIN" lab exec --lab "$name" -- "$@"; }
+export STATE_DIR=$cluster CURL_CA_BUNDLE=$cluster/ca.pem
+say "the end-to-end script, through the virtual address"
+in_lab test/e2e/cloud.sh
+say "servers on different hosts"
+in_lab test/cluster/spread.sh
+
+"$BIN" lab show "$name"
+used=$("$BIN" lab show "$name" --json | jq .memory_mb)
+[ "$used" -le "$memory_limit" ] || { echo "FAIL the servers take $used MiB, at most $memory_limit" >&2; exit 1; }
+echo "ok   the servers take $used MiB of at most $memory_limit"
+
+for d in $drills; do
+  say "drill ${d%%=*}, faults that match ${d#*=}"
+  "$BIN" drill "${d%%=*}" --only "${d#*=}" --cluster-dir "$cluster" --report "${CLUSTER_REPORT:-$work/report}/${d%%=*}"
+done
+
+say "the end"
+"$BIN" lab down "$name"
+for _ in $(seq 50); do # namespaces and processes that were killed take a moment
+  snapshot >"$work/after"
+  ! diff -q "$work/before" "$work/after" >/dev/null || break
+  sleep 0.2
+done
+if ! diff "$work/before" "$work/after"; then
+  echo "FAIL lab down leaves something behind (see above)" >&2
+  exit 1
+fi
+[ ! -e "$HASTACK_STATE_DIR/labs" ] || { echo "FAIL lab down leaves $HASTACK_STATE_DIR/labs" >&2; exit 1; }
+echo "ok   lab down leaves nothing behind"
