@@ -23,11 +23,24 @@ exec cat >/dev/null`
 // quiesceScript waits until what an earlier, killed deploy had begun on the
 // server has ended, and ends what does not end by itself.
 const quiesceScript = `set -u
+self=$(readlink /proc/self/ns/pid)
 left() {
-  for e in $(grep -lzs '^` + runMark + `=' /proc/[0-9]*/environ); do
+  for e in $(grep -lzs '^` + runMark + `=CLUSTER/' /proc/[0-9]*/environ); do
     p=${e#/proc/}; p=${p%/environ}
-    [ "$(cat /proc/$p/comm 2>/dev/null)" = sh ] || continue
-    tr '\0' '\n' < $e 2>/dev/null | grep -qx "` + runMark + `=THIS-RUN" || echo $p
+    # A container's processes are another server's.
+    [ "$(cat /proc/$p/comm 2>/dev/null)" = sh ] && [ "$(readlink /proc/$p/ns/pid)" = "$self" ] || continue
+    env=$(tr '\0' '\n' < $e 2>/dev/null)
+    case "
+$env
+" in
+    *"
+` + runMark + `=THIS-RUN
+"*) ;;
+    *"
+HASTACK_DEPLOY_ROOT=${HASTACK_DEPLOY_ROOT:-}
+"*) echo $p ;;
+    *) [ "${HASTACK_DEPLOY_ROOT:-}" ] || echo $p ;;
+    esac
   done
 }
 i=0
@@ -67,9 +80,9 @@ func (c *Context) Lock(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 	unlock = func() { release(); local() }
-	c.run = rand.Text()
+	c.run = c.Topology.Name + "/" + rand.Text()
 	err = c.Everywhere(ctx, c.Topology.Servers, func(ctx context.Context, s *topology.Server) error {
-		_, err := c.Run(ctx, s, strings.ReplaceAll(quiesceScript, "THIS-RUN", c.run), nil)
+		_, err := c.Run(ctx, s, strings.NewReplacer("THIS-RUN", c.run, "CLUSTER", c.Topology.Name).Replace(quiesceScript), nil)
 		return err
 	})
 	if err != nil {
