@@ -26,7 +26,8 @@ func vipPart() *Part {
 			}
 			return t.With(topology.RoleLoadBalancer)
 		},
-		Want: wantVIPManager,
+		Want:  wantVIPManager,
+		After: loadPacemaker,
 	}
 }
 
@@ -34,6 +35,8 @@ func wantVIPManager(c *Context, s *topology.Server) (*Want, error) {
 	switch c.Topology.VIPManager {
 	case topology.Keepalived:
 		return wantKeepalived(c, s)
+	case topology.Pacemaker:
+		return wantPacemaker(c, s)
 	default:
 		return nil, fmt.Errorf("vip_manager %q is not known: it is keepalived or pacemaker", c.Topology.VIPManager)
 	}

@@ -52,6 +52,10 @@ func (r *row) heard(now time.Time) bool {
 // an address for a while that is here too, this server's keepalived hangs, or
 // is not heard: it is killed, which clears its addresses, and starts as backup.
 func (g *Guard) watchRivals(ctx context.Context) error {
+	if len(g.cfg.VIPs) == 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	conn, err := net.ListenPacket(vrrpProtocol, g.cfg.Address.String())
 	if err != nil {
 		return fmt.Errorf("listen to adverts: %w", err)
