@@ -110,8 +110,12 @@ type (
 
 // Rules is the rule file of one monitor.
 func Rules(t *topology.Topology, monitor string) ([]byte, error) {
+	return rulesOf(Table(t), monitor)
+}
+
+func rulesOf(table []Alarm, monitor string) ([]byte, error) {
 	var file ruleFile
-	for _, a := range Table(t) {
+	for _, a := range table {
 		if n := len(file.Groups); n == 0 || file.Groups[n-1].Name != a.Section {
 			file.Groups = append(file.Groups, ruleGroup{Name: a.Section, Interval: seconds(EvaluateEvery)})
 		}

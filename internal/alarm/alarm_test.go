@@ -130,46 +130,43 @@ func TestPrometheusTakesTheRules(t *testing.T) {
 // cause began and be gone 60 seconds after it ended.
 func TestEveryAlarmIsRaisedAndCleared(t *testing.T) {
 	tool := promtool(t)
-	dir := t.TempDir()
-	for _, monitor := range []string{"keepalived", "pacemaker"} {
-		topo := three(t)
-		topo.VIPManager = monitor
-		b, err := Rules(topo, "node01")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, monitor+".yml"), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var file promTests
-	file.RuleFiles, file.EvaluationInterval = []string{"pacemaker.yml"}, "5s"
+	table := Table(everything(t))
 	told := map[string]bool{}
+	bySection := map[string][]promTest{} // few rules beside few tests: all rules are run for each test
 	for _, c := range cases() {
 		told[c.alarm] = true
-		i := slices.IndexFunc(Table(everything(t)), func(a Alarm) bool { return a.Name == c.alarm })
+		i := slices.IndexFunc(table, func(a Alarm) bool { return a.Name == c.alarm })
 		if i < 0 {
 			t.Errorf("%s is no alarm", c.alarm)
 			continue
 		}
-		file.Tests = append(file.Tests, c.test(Table(everything(t))[i]))
+		bySection[table[i].Section] = append(bySection[table[i].Section], c.test(table[i]))
 	}
-	for _, a := range Table(everything(t)) {
+	for _, a := range table {
 		if !told[a.Name] {
 			t.Errorf("no case shows that %s is raised and cleared", a.Name)
 		}
 	}
-	b, err := yaml.Marshal(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "tests.yml")
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(tool, "test", "rules", path).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, bytes.TrimSpace(out))
+	for section, tests := range bySection {
+		t.Run(section, func(t *testing.T) {
+			rules, err := rulesOf(slices.DeleteFunc(slices.Clone(table), func(a Alarm) bool { return a.Section != section }), "node01")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := yaml.Marshal(promTests{RuleFiles: []string{"rules.yml"}, EvaluationInterval: "5s", Tests: tests})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			for name, content := range map[string][]byte{"rules.yml": rules, "tests.yml": b} {
+				if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := exec.CommandContext(t.Context(), tool, "test", "rules", filepath.Join(dir, "tests.yml")).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, bytes.TrimSpace(out))
+			}
+		})
 	}
 }
 
