@@ -39,6 +39,9 @@ func (a *app) deployCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := d.CheckRemoved(); err != nil {
+				return err
+			}
 			bars := newDeployProgress(a.out)
 			c.Progress = bars
 			bars.Begin("preflight", len(d.Topology.Servers))
@@ -48,8 +51,10 @@ func (a *app) deployCommand() *cobra.Command {
 			}
 			bars.End("every server is fit")
 			c.Progress = nil
+			bars.Begin("plan", len(d.Topology.Servers))
 			made, err := deployLocked(cmd.Context(), c, parts, func(planned []deploy.Change) error {
 				c.Progress = bars
+				bars.End(changeCount(planned))
 				if err := a.accept(planned, yes, args[0]); err != nil {
 					return err
 				}

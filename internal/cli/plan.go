@@ -112,25 +112,34 @@ func (a *app) printPlan(changes []deploy.Change) error {
 		}
 		b.WriteByte('\n')
 	}
-	switch {
-	case len(changes) == 0:
-		b.WriteString("nothing to change\n")
-	case len(drifted) > 0:
-		fmt.Fprintf(&b, "%d changes, %d of them drift\n", len(changes), len(drifted))
-	default:
-		fmt.Fprintf(&b, "%d changes\n", len(changes))
-	}
+	fmt.Fprintln(&b, changeCount(changes))
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
 }
 
-// drift are the files that a deploy would overwrite although somebody else
+func changeCount(changes []deploy.Change) string {
+	drifted := 0
+	for _, c := range changes {
+		if c.Drift {
+			drifted++
+		}
+	}
+	switch {
+	case len(changes) == 0:
+		return "nothing to change"
+	case drifted > 0:
+		return fmt.Sprintf("%d changes, %d of them drift", len(changes), drifted)
+	}
+	return fmt.Sprintf("%d changes", len(changes))
+}
+
+// overwritten are the files that a deploy would overwrite although somebody else
 // changed them.
 func overwritten(changes []deploy.Change) []deploy.Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c deploy.Change) bool { return !c.Drift || c.Kind != deploy.KindFile })
 }
 
-// deployParts holds the lock while it plans and applies.
+// deployLocked holds the lock while it plans and applies.
 func deployLocked(ctx context.Context, c *deploy.Context, parts []*deploy.Part, accept func([]deploy.Change) error) ([]deploy.Change, error) {
 	unlock, err := c.Lock(ctx)
 	if err != nil {

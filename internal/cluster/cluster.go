@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -91,6 +92,65 @@ func (d *Dir) SaveTopology(file []byte) error {
 	}
 	if err := config.WriteFile(d.path(TopologyFile), file, 0o600); err != nil {
 		return fmt.Errorf("keep topology: %w", err)
+	}
+	return nil
+}
+
+// removedFile lists the servers that were taken out of the cluster and may
+// still be named by its topology.
+const removedFile = "removed"
+
+// NoteRemoved remembers that a server was taken out of the cluster.
+func (d *Dir) NoteRemoved(name string) error {
+	removed, err := d.removed()
+	if err != nil || slices.Contains(removed, name) {
+		return err
+	}
+	return d.keepRemoved(append(removed, name))
+}
+
+// CheckRemoved refuses a topology that lacks servers of the one that was
+// deployed last and were not taken out: they would go on running alone. A
+// removed server that the topology names joins again.
+func (d *Dir) CheckRemoved() error {
+	last, err := topology.Load(d.path(TopologyFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	removed, err := d.removed()
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, s := range last.Servers {
+		if d.Topology.Server(s.Name) == nil && !slices.Contains(removed, s.Name) {
+			gone = append(gone, s.Name)
+		}
+	}
+	if len(gone) > 0 {
+		return fmt.Errorf("the file no longer has %s, which cluster %s runs on: take it out first (hastack node remove %s)", strings.Join(gone, ", "), d.Topology.Name, gone[0])
+	}
+	kept := slices.DeleteFunc(slices.Clone(removed), func(name string) bool { return d.Topology.Server(name) != nil })
+	if len(kept) == len(removed) {
+		return nil
+	}
+	return d.keepRemoved(kept)
+}
+
+func (d *Dir) removed() ([]string, error) {
+	b, err := os.ReadFile(d.path(removedFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read removed servers: %w", err)
+	}
+	return strings.Fields(string(b)), nil
+}
+
+func (d *Dir) keepRemoved(names []string) error {
+	if err := config.WriteFile(d.path(removedFile), []byte(strings.Join(names, "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("note removed servers: %w", err)
 	}
 	return nil
 }
