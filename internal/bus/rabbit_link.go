@@ -13,11 +13,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-const (
-	heartbeat   = 4 * time.Second
-	dialTimeout = 3 * time.Second
-)
-
 // A link is one connection to any member, made again whenever it breaks.
 type link struct {
 	ctx  context.Context //nolint:containedctx // the life of the connection
@@ -27,7 +22,8 @@ type link struct {
 
 	mu      sync.Mutex // guards what follows
 	conn    *amqp.Connection
-	socket  net.Conn      // under the newest connection
+	socket  *socket       // under the newest connection
+	doubts  int           // since it was made, of a broker that does talk
 	err     error         // of the last attempt
 	changed chan struct{} // closed when conn is another
 }
@@ -83,19 +79,40 @@ func (l *link) dial(member string) (*amqp.Connection, error) {
 }
 
 func (l *link) socketTo(network, addr string) (net.Conn, error) {
-	c, err := amqp.DefaultDial(dialTimeout)(network, addr)
+	c, err := dialSocket(l.ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.socket = c
+	l.socket, l.doubts = c, 0
 	return c, nil
 }
 
-// suspect breaks the connection, so that another member is tried. A polite
-// close would wait for the member that does not answer.
+// talkative is the silence up to which a broker counts as alive.
+const talkative = 2 * time.Second
+
+// manyDoubts is how often a broker that talks may leave something undone
+// before another member is tried: the fault can be one queue's, and breaking
+// the connection would hit all that use it.
+const manyDoubts = 3
+
+// suspect is told that the broker did not do something in time. It breaks the
+// connection, so that another member is tried, unless the broker still talks.
 func (l *link) suspect() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket == nil {
+		return
+	}
+	if l.doubts++; l.socket.silent() < talkative && l.doubts < manyDoubts {
+		return
+	}
+	_ = l.socket.Close() // a polite close would wait for the member that does not answer
+}
+
+// cut breaks the connection.
+func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.socket != nil {
@@ -110,7 +127,7 @@ func (l *link) end(conn *amqp.Connection) {
 	select {
 	case <-done:
 	case <-time.After(time.Second):
-		l.suspect()
+		l.cut()
 		<-done
 	}
 }

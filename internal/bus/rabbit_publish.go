@@ -13,8 +13,9 @@ import (
 )
 
 // confirmTimeout is how long a publisher waits for the broker before it tries
-// again. A link that is cut without a word would else cost the heartbeat.
-const confirmTimeout = 3 * time.Second
+// again: longer than queues need to elect a leader, shorter than a frozen
+// broker would cost otherwise.
+const confirmTimeout = 2500 * time.Millisecond
 
 // A publisher sends with confirms on one channel, made again when it breaks.
 type publisher struct {
@@ -220,14 +221,19 @@ func (p *publisher) declare(ctx context.Context, on *confirmChannel, what string
 		}
 		done <- err
 	}()
+	wait, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
 	select {
 	case err := <-done:
 		if err == nil {
 			on.know(what, true)
 		}
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-wait.Done():
+		if ctx.Err() == nil {
+			p.link.suspect()
+		}
+		return wait.Err()
 	}
 }
 

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -96,16 +97,32 @@ func (s *rabbitServer) listen() (*amqp.Channel, []<-chan amqp.Delivery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// A queue without a leader leaves a consumer without an answer for a minute:
-	// ask another member.
-	watch := time.AfterFunc(listenTimeout, s.bus.in.suspect)
-	deliveries, err := s.subscribe(ch)
-	watch.Stop()
-	if err != nil {
-		_ = ch.Close()
-		return nil, nil, err
+	type subscribed struct {
+		deliveries []<-chan amqp.Delivery
+		err        error
 	}
-	return ch, deliveries, nil
+	done := make(chan subscribed, 1)
+	go func() {
+		d, err := s.subscribe(ch)
+		done <- subscribed{d, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			_ = ch.Close()
+		}
+		return ch, r.deliveries, r.err
+	case <-time.After(listenTimeout):
+		// A queue without a leader leaves a consumer without an answer for a
+		// minute. Ask again, and another member if that does not help.
+		s.bus.in.suspect()
+	case <-s.quit.Done():
+	}
+	go func() {
+		<-done
+		_ = ch.Close() // what was delivered goes to others
+	}()
+	return nil, nil, fmt.Errorf("listen to %s: the broker does not answer", s.topic)
 }
 
 func (s *rabbitServer) subscribe(ch *amqp.Channel) ([]<-chan amqp.Delivery, error) {
