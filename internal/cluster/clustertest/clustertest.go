@@ -62,9 +62,9 @@ name: c1
 domain: c1.example
 allow_colocation: true
 networks:
-  management: {cidr: 10.3.0.0/24, device: eth0, switches: [a, b]}
-  external: {cidr: 203.0.113.0/24, device: eth1, switches: [a, b], gateway: 203.0.113.1, floating: 203.0.113.128-203.0.113.250}
-  tunnel: {cidr: 10.4.0.0/24, device: eth2, switches: [a, b]}
+  management: {cidr: 10.3.0.0/24, device: test0, switches: [a, b]}
+  external: {cidr: 203.0.113.0/24, device: test1, switches: [a, b], gateway: 203.0.113.1, floating: 203.0.113.128-203.0.113.250}
+  tunnel: {cidr: 10.4.0.0/24, device: test2, switches: [a, b]}
 switches: [{name: a, peer: b}, {name: b, peer: a}]
 servers:
   - {name: node01, host: 11, roles: [control, network, compute, load-balancer]}
