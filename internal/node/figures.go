@@ -1,7 +1,5 @@
 package node
 
-import "path"
-
 func agentFigures() []figure {
 	return []figure{
 		{"hastack_node_info", "Always 1; labels tell what runs here.", gauge, []string{"node", "version"}, func(s *State, e emit) {
@@ -127,10 +125,10 @@ func keyFigures() []figure {
 			[]string{"file", "subject"}, func(s *State, e emit) {
 				for _, c := range s.Certificates {
 					if c.Error != "" {
-						e(0, path.Base(c.File), c.Subject)
+						e(0, c.File, c.Subject)
 						continue
 					}
-					e(float64(c.Expires.Unix()), path.Base(c.File), c.Subject)
+					e(float64(c.Expires.Unix()), c.File, c.Subject)
 				}
 			}},
 		{"hastack_fernet_keys", "Token keys on this server.", gauge, nil, func(s *State, e emit) {
