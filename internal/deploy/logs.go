@@ -91,6 +91,7 @@ RestartSec=1s
 TimeoutStopSec=10
 LimitNOFILE=16384
 OOMScoreAdjust=300
+Environment=MALLOC_ARENA_MAX=1
 ProtectSystem=full
 ProtectHome=yes
 PrivateTmp=yes
