@@ -52,7 +52,7 @@ func (a *app) auditCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&fix, "fix", false, "remove what has no owner")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+	return a.onCluster(cmd)
 }
 
 func (a *app) printAudit(r *stack.AuditReport, fix bool) {

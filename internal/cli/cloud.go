@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/hastack/hastack/internal/cluster"
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/lab"
@@ -25,9 +27,50 @@ type cloud struct {
 }
 
 // isCluster tells whether --state-dir names a cluster directory.
-func (a *app) isCluster() bool {
-	_, err := os.Stat(filepath.Join(a.stateDir, cluster.TopologyFile))
+func (a *app) isCluster() bool { return holdsCluster(a.stateDir) }
+
+func holdsCluster(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, cluster.TopologyFile))
 	return err == nil
+}
+
+// useCluster makes --cluster-dir, or the only cluster of a state directory
+// without a cloud of its own, what --state-dir names.
+func (a *app) useCluster(f clusterFlag) error {
+	if f.dir != "" {
+		if !holdsCluster(f.dir) {
+			return fmt.Errorf("there is no cluster in %s: deploy one (hastack deploy TOPOLOGY --cluster-dir %s)", f.dir, f.dir)
+		}
+		abs, err := filepath.Abs(f.dir)
+		a.stateDir = abs
+		return err
+	}
+	if _, err := os.Stat(configFile(a.stateDir)); err == nil || a.isCluster() {
+		return nil
+	}
+	found, err := filepath.Glob(filepath.Join(a.stateDir, "clusters", "*", cluster.TopologyFile))
+	switch {
+	case err != nil || len(found) == 0:
+		return err
+	case len(found) > 1:
+		return usageError{fmt.Errorf("there are %d clusters in %s: name the directory of one (--cluster-dir)", len(found), filepath.Join(a.stateDir, "clusters"))}
+	}
+	a.stateDir = filepath.Dir(found[0])
+	return nil
+}
+
+// onCluster lets a client command be told which cluster it is about.
+func (a *app) onCluster(cmd *cobra.Command) *cobra.Command {
+	var at clusterFlag
+	at.add(cmd)
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.useCluster(at); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+	return cmd
 }
 
 // openCluster opens the cluster directory that --state-dir names, and moves

@@ -60,5 +60,5 @@ func (a *app) envCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&admin, "admin", false, "as the admin instead of the demo user")
-	return cmd
+	return a.onCluster(cmd)
 }

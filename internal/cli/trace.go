@@ -65,7 +65,7 @@ func (a *app) traceCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+	return a.onCluster(cmd)
 }
 
 func (s *session) compute(path string) string { return s.computeURL + "/v2.1" + path }

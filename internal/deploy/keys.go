@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/hastack/hastack/internal/config"
+	"github.com/hastack/hastack/internal/topology"
 )
 
 // The key repositories of Keystone, in the cluster directory and below KeysDir
@@ -28,6 +29,25 @@ const (
 // those whose tokens may still live. With a rotation a day or less often a
 // token of an hour outlives none of its keys.
 const activeKeys = 4
+
+// keysPart puts Keystone's keys on the control servers. It has no units: a
+// Keystone reads its keys again by itself, at once for a token that it cannot
+// open.
+func keysPart() *Part {
+	return &Part{
+		Name:    "keys",
+		Servers: func(t *topology.Topology) []*topology.Server { return t.With(topology.RoleControl) },
+		Want: func(c *Context, _ *topology.Server) (*Want, error) {
+			w := &Want{Dirs: []Directory{{Path: keysDir, Owner: serviceUser, Group: serviceUser, Mode: 0o700}}}
+			for _, name := range []string{fernetKeys, credentialKeys} {
+				if err := keyDir(filepath.Join(c.Cluster.Path, name)).want(w, filepath.Join(keysDir, name)); err != nil {
+					return nil, err
+				}
+			}
+			return w, nil
+		},
+	}
+}
 
 // retired is how many numbers below the oldest key are removed from servers.
 const retired = 16

@@ -8,7 +8,7 @@ func Parts() []*Part {
 		galeraPart(), rabbitPart(), memcachedPart(),
 		nodePart(),
 		haproxyPart(), vipPart(),
-		controlPart(), agentsPart(),
+		keysPart(), controlPart(), agentsPart(),
 		monitoringPart(), logsPart(),
 	}
 }

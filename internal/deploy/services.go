@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,17 +118,11 @@ func wantControl(c *Context, s *topology.Server) (*Want, error) {
 		Dirs: []Directory{
 			{Path: "/var/lib/hastack", Mode: 0o755},
 			{Path: controlState, Owner: serviceUser, Group: serviceUser, Mode: 0o750},
-			{Path: keysDir, Owner: serviceUser, Group: serviceUser, Mode: 0o700},
 		},
 		Files: []File{
 			{Path: controlConfig, Group: serviceUser, Mode: 0o640, Content: conf, Restart: restart},
 			{Path: controlSecrets, Group: serviceUser, Mode: 0o640, Content: secrets, Secret: true, Restart: restart},
 		},
-	}
-	for _, name := range []string{fernetKeys, credentialKeys} {
-		if err := keyDir(filepath.Join(c.Cluster.Path, name)).want(w, filepath.Join(keysDir, name)); err != nil {
-			return nil, err
-		}
 	}
 	w.Units, err = serviceUnits(controlUnitTemplate, c, s, controlRoles())
 	return w, err
@@ -201,7 +194,7 @@ func startControl(ctx context.Context, c *Context, changed map[string][]Change) 
 		return nil
 	}
 	c.progress().Server(servers[0].Name, "database schema", false)
-	if err := syncDatabases(ctx, c, servers[0]); err != nil {
+	if err := syncDatabases(ctx, c, servers[0], command); err != nil {
 		return err
 	}
 	settle := func(ctx context.Context, s *topology.Server) error {
@@ -226,9 +219,10 @@ func firstStart(changes []Change) bool {
 	return slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == KindStart })
 }
 
-// syncDatabases migrates all databases from one control server.
-func syncDatabases(ctx context.Context, c *Context, s *topology.Server) error {
-	const script = "exec runuser -u " + serviceUser + " -- /usr/bin/hastack db sync --config " + controlConfig
+// syncDatabases migrates all databases from one control server with the binary
+// there.
+func syncDatabases(ctx context.Context, c *Context, s *topology.Server, binary string) error {
+	script := "exec runuser -u " + serviceUser + " -- " + binary + " db sync --config " + controlConfig
 	if _, err := c.Run(ctx, s, script, nil); err != nil {
 		return fmt.Errorf("migrate the databases from %s: %w", s.Name, err)
 	}
@@ -239,7 +233,11 @@ func syncDatabases(ctx context.Context, c *Context, s *topology.Server) error {
 const readyWithin = 2 * time.Minute
 
 func waitServices(ctx context.Context, c *Context, s *topology.Server, roles []serviceRole) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	return waitServicesFor(ctx, c, s, roles, readyWithin)
+}
+
+func waitServicesFor(ctx context.Context, c *Context, s *topology.Server, roles []serviceRole, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		err := servicesReady(ctx, c, s, roles)
@@ -248,7 +246,7 @@ func waitServices(ctx context.Context, c *Context, s *topology.Server, roles []s
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (after %s; journalctl -u 'hastack-*' on %s says why)", err, readyWithin, s.Name)
+			return fmt.Errorf("%w (after %s; journalctl -u 'hastack-*' on %s says why)", err, within, s.Name)
 		case <-c.Clock.After(300 * time.Millisecond):
 		}
 	}
