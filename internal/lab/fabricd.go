@@ -250,13 +250,18 @@ func (s *seat) failover(d device) error {
 		return err
 	}
 	var active, other netlink.Link
+	plugged := false
 	for _, leg := range legs {
+		plugged = plugged || carrier(leg)
 		switch {
 		case leg.Attrs().MasterIndex == dev.Attrs().Index:
 			active = leg
 		case carrier(leg) && other == nil:
 			other = leg
 		}
+	}
+	if err := s.keep(d, plugged); err != nil {
+		return err
 	}
 	if active != nil && carrier(active) || other == nil {
 		return nil
@@ -300,6 +305,21 @@ func (s *seat) announceAgain() <-chan time.Time {
 		return nil
 	}
 	return clock.System.After(announceAfter[len(announceAfter)-left])
+}
+
+// keep gives the device a carrier as long as one of its legs has one.
+func (s *seat) keep(d device, plugged bool) error {
+	k, err := s.links.LinkByName(d.keeper())
+	if err != nil {
+		return err
+	}
+	switch up := k.Attrs().RawFlags&unix.IFF_UP != 0; {
+	case up && !plugged:
+		return s.links.LinkSetDown(k)
+	case !up && plugged:
+		return s.links.LinkSetUp(k)
+	}
+	return nil
 }
 
 func carrier(leg netlink.Link) bool {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/hastack/hastack/internal/topology"
@@ -231,8 +232,22 @@ func (b *bench) legTakesOver() {
 	if err := b.WaitSSH(ctx, "node01"); err == nil {
 		b.Error("node01 answers with both legs cut")
 	}
+	if b.deviceCarrier("node01", "bond0") {
+		b.Error("bond0 has a carrier with both legs cut")
+	}
 	b.must(b.Heal(b.Context(), "node01/management"))
 	b.must(b.WaitSSH(b.Context(), "node01"))
+}
+
+// deviceCarrier is what the server's programs see of a device.
+func (b *bench) deviceCarrier(server, device string) (up bool) {
+	b.Helper()
+	b.must(withLinks(b.nsName(server), func(h *netlink.Handle) error {
+		link, err := h.LinkByName(device)
+		up = err == nil && carrier(link)
+		return err
+	}))
+	return up
 }
 
 func (b *bench) switchIsCut() {
