@@ -96,9 +96,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	return lifecycle.Run(ctx, a.deps.Log, parts, func() {
 		a.deps.Log.InfoContext(ctx, "node agent runs", "listen", a.cfg.Listen.String(), "collectors", len(a.collectors))
 		notifyReady(ctx, a.deps.Log)
-		if err := forget(); err != nil {
-			a.deps.Log.WarnContext(ctx, "give memory back", "error", err)
-		}
 	})
 }
 
