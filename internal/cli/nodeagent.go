@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,7 @@ func (a *app) nodeRunCommand() *cobra.Command {
 				debug.SetGCPercent(agentGCPercent)
 			}
 			log := telemetry.NewLogger(a.err, l).With("host", cfg.Server, "service", "node")
-			agent, err := node.New(cfg, node.Deps{Clock: clock.System, Log: log, Version: version()})
+			agent, err := node.New(cfg, node.Deps{Clock: clock.System, Log: log, Version: release()})
 			if err != nil {
 				return err
 			}
@@ -50,4 +51,21 @@ func (a *app) nodeRunCommand() *cobra.Command {
 	cmd.Flags().StringVar(&cpuProfile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
 	_ = cmd.Flags().MarkHidden("cpuprofile") // fails only for a flag that is not there
 	return cmd
+}
+
+// release is the name of the release that deploy put this binary into, the
+// commit anywhere else.
+func release() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return version()
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		return version()
+	}
+	dir := filepath.Dir(exe)
+	if filepath.Base(filepath.Dir(dir)) != "releases" {
+		return version()
+	}
+	return filepath.Base(dir)
 }

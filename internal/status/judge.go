@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hastack/hastack/internal/alarm"
@@ -79,9 +80,8 @@ func (j *judge) servers() {
 	j.versions()
 }
 
-// silent tells apart a server that is gone from one whose agent is: its peers
-// hear the one and not the other no better, so they are asked only whether
-// they hear it.
+// silent tells apart a server that is gone, one whose agent is, and one that
+// only we cannot reach.
 func (j *judge) silent(s *topology.Server, err string) {
 	var hear []string
 	for _, p := range j.t.Servers {
@@ -95,6 +95,11 @@ func (j *judge) silent(s *topology.Server, err string) {
 	}
 	if len(hear) > 0 {
 		j.problem(s.Name, anchorNodeAgent, time.Time{}, "does not answer here, but %s %s it: %s", list(hear), plural(len(hear), "hears", "hear"), err)
+		return
+	}
+	if strings.Contains(err, syscall.ECONNREFUSED.Error()) {
+		// Somebody had to refuse: the server runs, its agent does not.
+		j.problem(s.Name, anchorNodeAgent, time.Time{}, "runs, but its node agent does not answer: %s", err)
 		return
 	}
 	j.problem(s.Name, anchorServer, time.Time{}, "does not answer: %s", err)
