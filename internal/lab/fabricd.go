@@ -310,6 +310,9 @@ func (s *seat) announceAgain() <-chan time.Time {
 // keep gives the device a carrier as long as one of its legs has one.
 func (s *seat) keep(d device, plugged bool) error {
 	k, err := s.links.LinkByName(d.keeper())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil // a lab that an older version made
+	}
 	if err != nil {
 		return err
 	}

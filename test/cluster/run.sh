@@ -17,7 +17,7 @@ drills=${CLUSTER_DRILLS-process=. partition=management}
 memory_limit=${CLUSTER_MEMORY_MB:-5120}
 work=$(mktemp -d /tmp/hastack-cluster.XXXXXX)
 export HASTACK_STATE_DIR=$work/state HOME=$work/home
-export BIN=$PWD/bin/hastack IMAGE_FILE=$PWD/bin/image/disk.qcow2 WORK=$work
+export BIN=${BIN:-$PWD/bin/hastack} IMAGE_FILE=${IMAGE_FILE:-$PWD/bin/image/disk.qcow2} WORK=$work
 cluster=$HASTACK_STATE_DIR/clusters/$name
 mkdir -p "$HOME" "$HASTACK_STATE_DIR"
 [ -x "$BIN" ] && [ -f "$IMAGE_FILE" ] || make build image
