@@ -31,7 +31,7 @@ func serverAlarms(*topology.Topology) []Alarm {
 			Summary: `{{ $labels.path }} on {{ $labels.server }} has {{ $value | humanizePercentage }} left`},
 		{Name: "DiskFilling", Severity: Warning, For: 5 * time.Minute, Slow: true,
 			Expr: `hastack_disk_free_bytes / hastack_disk_size_bytes < 0.1 or ` +
-				`(hastack_disk_free_bytes / hastack_disk_size_bytes < 0.4 and predict_linear(hastack_disk_free_bytes[30m], 6 * 3600) < 0)`,
+				`(hastack_disk_free_bytes / hastack_disk_size_bytes < 0.4 and predict_linear(hastack_disk_free_bytes[30m], 6 * 3600) < 0 and count_over_time(hastack_disk_free_bytes[30m]) > 300)`,
 			Summary: `{{ $labels.path }} on {{ $labels.server }} is filling up`},
 		{Name: "InodesLow", Severity: Warning, For: 15 * time.Second,
 			Expr:    `hastack_disk_inodes > 0 and hastack_disk_free_inodes / hastack_disk_inodes < 0.03`,
