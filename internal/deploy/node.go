@@ -24,6 +24,7 @@ const (
 	nodeGaleraPort = 9181
 	nodeConfig     = "/etc/hastack/node.yaml"
 	nodeUnitName   = "hastack-node.service"
+	nodeSocketName = "hastack-node.socket"
 )
 
 // manyServers is from how many on servers hear from each other every two
@@ -50,10 +51,17 @@ func wantNode(c *Context, s *topology.Server) (*Want, error) {
 		return nil, fmt.Errorf("the node agent's configuration of %s: %w", s.Name, err)
 	}
 	b = append([]byte("# Written by hastack deploy; changes made here are drift and are undone.\n"), b...)
-	return &Want{
-		Files: []File{{Path: nodeConfig, Mode: 0o600, Content: b, Secret: true, Restart: []string{nodeUnitName}}},
-		Units: []Unit{{Name: nodeUnitName, Content: nodeUnit + "# release " + c.Release + "\n", Enabled: true, Running: true}},
-	}, nil
+	w := &Want{Files: []File{{Path: nodeConfig, Mode: 0o600, Content: b, Secret: true, Restart: []string{nodeUnitName}}}}
+	needs := ""
+	if s.Has(topology.RoleControl) {
+		needs = "Requires=" + nodeSocketName + "\nAfter=" + nodeSocketName + "\n"
+		w.Units = append(w.Units, Unit{
+			Name: nodeSocketName, Enabled: true, Running: true,
+			Content: fmt.Sprintf(nodeSocket, netip.AddrPortFrom(s.Management(), nodeGaleraPort)),
+		})
+	}
+	w.Units = append(w.Units, Unit{Name: nodeUnitName, Content: fmt.Sprintf(nodeUnit, needs, c.Release), Enabled: true, Running: true})
+	return w, nil
 }
 
 // watchedUnits are the units that all parts want to run on a server.
@@ -177,22 +185,37 @@ func nodeAnswers(ctx context.Context, c *Context, s *topology.Server) error {
 	return err
 }
 
+// nodeSocket keeps the load balancers' question about the database waiting
+// while the agent is restarted, so that no restart moves the writer.
+const nodeSocket = `# Written by hastack deploy; changes made here are drift and are undone.
+[Unit]
+Description=The load balancers' question to the Hastack node agent
+
+[Socket]
+ListenStream=%s
+FreeBind=yes
+Backlog=256
+
+[Install]
+WantedBy=sockets.target
+`
+
 // nodeUnit runs as root: sockets of the engines and of systemd are root's. It
 // keeps only the right to read what it watches.
 const nodeUnit = `# Written by hastack deploy; changes made here are drift and are undone.
 [Unit]
-Description=Hastack node agent
+Description=Hastack node agent, release %[2]s
 Documentation=https://github.com/hastack/hastack/blob/main/doc/ops/status.md
 After=network-online.target
 Wants=network-online.target
-StartLimitIntervalSec=0
+%[1]sStartLimitIntervalSec=0
 
 [Service]
 Type=notify
 NotifyAccess=main
 ExecStart=/usr/bin/hastack node run --config ` + nodeConfig + `
 Restart=always
-RestartSec=500ms
+RestartSec=100ms
 WatchdogSec=15
 TimeoutStopSec=10
 MemoryMax=192M

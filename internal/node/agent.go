@@ -39,6 +39,7 @@ type Agent struct {
 	collectors []Collector
 	peers      *peers
 	galera     *galera // nil where there is no database
+	rabbit     *rabbit // nil where there is no broker
 
 	mu     sync.Mutex // guards the rest
 	facts  []Facts    // by index of collectors
@@ -68,7 +69,8 @@ func New(cfg *Config, deps Deps) (*Agent, error) {
 		a.collectors = append(a.collectors, a.galera)
 	}
 	if cfg.Rabbit != nil {
-		a.collectors = append(a.collectors, newRabbit(cfg.Rabbit, cfg.Server))
+		a.rabbit = newRabbit(cfg.Rabbit, cfg.Server, deps)
+		a.collectors = append(a.collectors, a.rabbit)
 	}
 	a.collectors = append(a.collectors, hostCollectors(cfg, deps, files)...)
 	n := len(a.collectors)
@@ -87,6 +89,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.galera != nil {
 		parts = append(parts, lifecycle.Part{Name: "database recovery", Run: a.galera.recovery.run})
+	}
+	if a.rabbit != nil && a.rabbit.healer != nil {
+		parts = append(parts, lifecycle.Part{Name: "queues", Run: a.rabbit.healer.run})
 	}
 	listeners, err := a.listen(ctx)
 	if err != nil {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/hastack/hastack/internal/clock"
 )
 
 // RabbitConfig is how the agent asks the broker on its server.
@@ -46,11 +48,33 @@ type Rabbit struct {
 type rabbit struct {
 	cfg    *RabbitConfig
 	name   string
+	clock  clock.Clock
 	client *http.Client
+	healer *rabbitHealer // nil on all members but the first
+
+	mu      sync.Mutex // guards the rest
+	running []string
+	at      time.Time // of running
 }
 
-func newRabbit(cfg *RabbitConfig, server string) *rabbit {
-	return &rabbit{cfg: cfg, name: server, client: &http.Client{Timeout: 3 * time.Second}}
+func newRabbit(cfg *RabbitConfig, server string, deps Deps) *rabbit {
+	r := &rabbit{cfg: cfg, name: server, clock: deps.Clock, client: &http.Client{Timeout: 3 * time.Second}}
+	if len(cfg.Members) > 0 && cfg.Members[0] == server {
+		r.healer = &rabbitHealer{
+			clock: deps.Clock, log: deps.Log, members: cfg.Members, running: r.recent, act: rabbitAction, found: rabbitFound,
+		}
+	}
+	return r
+}
+
+// recent are the members that were running a moment ago.
+func (r *rabbit) recent() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.clock.Now().Sub(r.at) > 3*r.Every() {
+		return nil
+	}
+	return r.running
 }
 
 func (r *rabbit) Name() string         { return "rabbit" }
@@ -76,8 +100,12 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 		return facts, fmt.Errorf("ask the broker: %w", err)
 	}
 	seen.Answers = true
-	seen.Unsynced = rabbitUnsynced()
-	return facts, nil
+	found, err := rabbitFound()
+	seen.Unsynced = len(found)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running, r.at = seen.Running, r.clock.Now()
+	return facts, err
 }
 
 // read takes what counts from the broker's metrics.
@@ -126,23 +154,4 @@ func (r *Rabbit) alarm(what string, n float64) {
 	if n > 0 {
 		r.Alarms = append(r.Alarms, what)
 	}
-}
-
-// rabbitCheck is what the last look at the quorum queues on this server found;
-// package deploy installs the unit that looks.
-const rabbitCheck = "/run/hastack-rabbitmq/queues"
-
-// rabbitUnsynced counts the queues that the last look found wanting.
-func rabbitUnsynced() int {
-	b, err := os.ReadFile(rabbitCheck)
-	if err != nil {
-		return 0
-	}
-	n := 0
-	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "leaderless ") || strings.HasPrefix(line, "short ") {
-			n++
-		}
-	}
-	return n
 }

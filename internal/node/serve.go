@@ -8,13 +8,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/hastack/hastack/internal/lifecycle"
 )
+
+// finish is how long answers may take when the agent stops.
+const finish = 300 * time.Millisecond
 
 // listen opens the agent's listeners.
 func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
@@ -27,7 +32,10 @@ func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
 	if a.galera == nil {
 		return parts, nil
 	}
-	plain, err := lc.Listen(ctx, "tcp", a.cfg.Galera.Listen.String())
+	plain, err := inherited(a.cfg.Galera.Listen)
+	if err == nil && plain == nil {
+		plain, err = lc.Listen(ctx, "tcp", a.cfg.Galera.Listen.String())
+	}
 	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Galera.Listen, err)
@@ -35,6 +43,27 @@ func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /galera", a.galera)
 	return append(parts, a.serve("galera", plain, mux)), nil
+}
+
+// inherited is the listener that systemd holds for the agent, nil if it holds
+// none: load balancers that ask while the agent is being restarted then wait
+// for the answer. Without it they would take the database for dead.
+func inherited(at netip.AddrPort) (net.Listener, error) {
+	all, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("listeners of systemd: %w", err)
+	}
+	var found net.Listener
+	for _, l := range all {
+		switch {
+		case l == nil:
+		case found == nil && l.Addr().String() == at.String():
+			found = l
+		default:
+			_ = l.Close()
+		}
+	}
+	return found, nil
 }
 
 // handler is what those with a certificate of the cluster may ask.
@@ -65,7 +94,13 @@ func (a *Agent) serve(name string, l net.Listener, h http.Handler) lifecycle.Par
 			return err
 		case <-ctx.Done():
 		}
-		err := srv.Close()
+		// Who asks just now is answered; who does not end is cut off.
+		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
+		defer cancel()
+		err := srv.Shutdown(sctx)
+		if err != nil {
+			err = srv.Close()
+		}
 		<-errs
 		return err
 	}}
