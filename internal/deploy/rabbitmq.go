@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 const (
 	rabbitDir  = "/etc/rabbitmq"
 	rabbitTLS  = rabbitDir + "/tls"
+	rabbitLib  = "/usr/lib/hastack/rabbitmq"
 	rabbitUnit = "rabbitmq-server.service"
 )
 
@@ -32,6 +33,12 @@ var rabbitEnv string
 
 //go:embed files/rabbitmq-inter-node.config
 var rabbitInterNode string
+
+//go:embed files/rabbitmq-queues.erl.tmpl
+var rabbitQueues string
+
+//go:embed files/rabbitmq-queues.service
+var rabbitQueuesUnit string
 
 //go:embed files/rabbitmq.service.conf
 var rabbitDropIn string
@@ -65,6 +72,34 @@ type rabbitView struct {
 }
 
 func wantRabbit(c *Context, s *topology.Server) (*Want, error) {
+	certs, err := engineCertificates(c, s, rabbitTLS, "rabbitmq")
+	if err != nil {
+		return nil, err
+	}
+	for i := range certs { // new connections take the new certificate
+		certs[i].Then = []string{"! systemctl -q is-active rabbitmq-server || rabbitmqctl -q eval 'ssl:clear_pem_cache().'"}
+	}
+	config, err := rabbitConfig(c, s)
+	if err != nil {
+		return nil, err
+	}
+	healing, err := rabbitHealing()
+	if err != nil {
+		return nil, err
+	}
+	return &Want{
+		Packages: []string{"rabbitmq-server"},
+		Dirs: []Directory{
+			{Path: rabbitTLS, Group: "rabbitmq", Mode: 0o750},
+			{Path: rabbitLib, Mode: 0o755},
+		},
+		Files: slices.Concat(certs, config, healing, rabbitUnits(s)),
+		Units: []Unit{{Name: rabbitUnit, Enabled: true, Running: true}},
+	}, nil
+}
+
+// rabbitConfig are the broker's own files.
+func rabbitConfig(c *Context, s *topology.Server) ([]File, error) {
 	t, address := c.Topology, s.Management().String()
 	v := rabbitView{
 		Cluster: t.Name, Node: rabbitNode(s), Address: address, AddressTuple: strings.ReplaceAll(address, ".", ","), TLS: rabbitTLS,
@@ -78,18 +113,14 @@ func wantRabbit(c *Context, s *topology.Server) (*Want, error) {
 	for i, m := range controlServers(t) {
 		v.Nodes = append(v.Nodes, rabbitPeer{i + 1, rabbitNode(m)})
 	}
-	files, err := engineCertificates(c, s, rabbitTLS, "rabbitmq")
-	if err != nil {
-		return nil, err
-	}
-	for i := range files { // new connections take the new certificate
-		files[i].Then = []string{"! systemctl -q is-active rabbitmq-server || rabbitmqctl -q eval 'ssl:clear_pem_cache().'"}
-	}
 	restart := []string{rabbitUnit}
-	add := func(path string, mode os.FileMode, secret bool, content []byte) {
-		files = append(files, File{
-			Path: path, Group: "rabbitmq", Mode: mode, Secret: secret, Content: content, Restart: restart,
-		})
+	files := []File{
+		{Path: rabbitDir + "/inter-node.config", Group: "rabbitmq", Mode: 0o640, Content: []byte(rabbitInterNode), Restart: restart},
+		{Path: rabbitDir + "/enabled_plugins", Mode: 0o644, Content: []byte("[rabbitmq_prometheus].\n"), Restart: restart},
+		{
+			Path: "/var/lib/rabbitmq/.erlang.cookie", Owner: "rabbitmq", Group: "rabbitmq", Mode: 0o400, Secret: true,
+			Content: []byte(c.Cluster.Secrets.ErlangCookie.Reveal()), Restart: restart,
+		},
 	}
 	for _, f := range []struct {
 		path, template string
@@ -103,29 +134,41 @@ func wantRabbit(c *Context, s *topology.Server) (*Want, error) {
 		if err != nil {
 			return nil, err
 		}
-		add(f.path, 0o640, f.secret, b)
+		files = append(files, File{Path: f.path, Group: "rabbitmq", Mode: 0o640, Secret: f.secret, Content: b, Restart: restart})
 	}
-	add(rabbitDir+"/inter-node.config", 0o640, false, []byte(rabbitInterNode))
-	add(rabbitDir+"/enabled_plugins", 0o644, false, []byte("[rabbitmq_prometheus].\n"))
-	files = append(files,
-		File{
-			Path: "/var/lib/rabbitmq/.erlang.cookie", Owner: "rabbitmq", Group: "rabbitmq", Mode: 0o400, Secret: true,
-			Content: []byte(c.Cluster.Secrets.ErlangCookie.Reveal()), Restart: restart,
+	return files, nil
+}
+
+// rabbitHealing is what the node agent starts when queues lack a leader.
+func rabbitHealing() ([]File, error) {
+	files := []File{{
+		Path: "/etc/systemd/system/hastack-rabbitmq-queues@.service", Mode: 0o644,
+		Content: []byte(rabbitQueuesUnit), Then: []string{"systemctl daemon-reload"},
+	}}
+	for _, action := range []string{"check", "elect", "delete"} {
+		b, err := render(action, rabbitQueues, action)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Path: rabbitLib + "/" + action + ".erl", Mode: 0o644, Content: b})
+	}
+	return files, nil
+}
+
+// rabbitUnits change the units that Debian brings.
+func rabbitUnits(s *topology.Server) []File {
+	return []File{
+		{
+			Path: "/etc/systemd/system/rabbitmq-server.service.d/hastack.conf", Mode: 0o644,
+			Content: []byte(rabbitDropIn), Restart: []string{rabbitUnit},
 		},
-		File{Path: "/etc/systemd/system/rabbitmq-server.service.d/hastack.conf", Mode: 0o644, Content: []byte(rabbitDropIn), Restart: restart},
-		File{
+		{
 			Path: "/etc/systemd/system/epmd.socket.d/hastack.conf", Mode: 0o644,
-			Content: fmt.Appendf(nil, "[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\nListenStream=%s:4369\nFreeBind=true\n", address),
+			Content: fmt.Appendf(nil, "[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\nListenStream=%s:4369\nFreeBind=true\n", s.Management()),
 			Then: []string{"systemctl daemon-reload; up=; ! systemctl -q is-active rabbitmq-server || up=rabbitmq-server; " +
 				"systemctl stop rabbitmq-server epmd.service epmd.socket; systemctl start epmd.socket $up"},
 		},
-	)
-	return &Want{
-		Packages: []string{"rabbitmq-server"},
-		Dirs:     []Directory{{Path: rabbitTLS, Group: "rabbitmq", Mode: 0o750}},
-		Files:    files,
-		Units:    []Unit{{Name: rabbitUnit, Enabled: true, Running: true}},
-	}, nil
+	}
 }
 
 // startRabbit brings the first member up alone, so that the others find whom
