@@ -9,6 +9,7 @@ found=
 [ -z "$(find "$order" -mmin -1 2>/dev/null)" ] || found=yes
 rm -f "$order"
 [ -d "$data" ] || install -d -o mysql -g mysql -m 0700 "$data"
+install -d -o mysql -g root -m 0755 /run/mysqld
 [ -n "$found" ] || exit 0
 rm -f "$data/gvwstate.dat"
 [ ! -e "$data/grastate.dat" ] || sed -i 's/^safe_to_bootstrap:.*/safe_to_bootstrap: 1/' "$data/grastate.dat"
