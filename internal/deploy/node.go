@@ -144,6 +144,8 @@ func nodeEngines(c *Context, s *topology.Server, n *node.Config) {
 	}
 	n.Rabbit = &node.RabbitConfig{Metrics: "http://" + netip.AddrPortFrom(s.Management(), 15692).String(), Members: members}
 	n.Certificates = append(n.Certificates, galeraTLS+"/server.pem")
+	// The engines may have disks of their own.
+	n.Disks = []string{"/", "/var/lib", "/var/lib/mysql", "/var/lib/rabbitmq"}
 }
 
 func nodeLinks(s *topology.Server) []node.LinkConfig {
