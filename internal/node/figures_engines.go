@@ -77,18 +77,26 @@ func galeraFigures() []figure {
 			}
 		}
 	}
+	// A database that does not answer has no sizes and settings.
+	answered := func(value func(g *Galera) float64) func(*State, emit) {
+		return func(s *State, e emit) {
+			if s.Galera != nil && s.Galera.State != "" {
+				e(value(s.Galera))
+			}
+		}
+	}
 	return []figure{
 		{"hastack_galera_ready", "1 if the database takes statements.", gauge, nil, of(func(g *Galera) float64 { return truth(g.Ready) })},
 		{"hastack_galera_primary", "1 if the database is in the part of its cluster that has quorum.", gauge, nil, of(func(g *Galera) float64 { return truth(g.Primary) })},
 		{"hastack_galera_synced", "1 if the database has all that the cluster has.", gauge, nil, of(func(g *Galera) float64 { return truth(g.State == "Synced") })},
-		{"hastack_galera_cluster_size", "Members of the database's part of the cluster.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Size) })},
+		{"hastack_galera_cluster_size", "Members of the database's part of the cluster.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.Size) })},
 		{"hastack_galera_members", "Members that the cluster should have.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Members) })},
-		{"hastack_galera_receive_queue", "Write sets that wait to be applied here.", gauge, nil, of(func(g *Galera) float64 { return float64(g.ReceiveQueue) })},
-		{"hastack_galera_send_queue", "Write sets that wait to be sent.", gauge, nil, of(func(g *Galera) float64 { return float64(g.SendQueue) })},
-		{"hastack_galera_flow_control_ratio", "Part of the time that replication was paused.", gauge, nil, of(func(g *Galera) float64 { return g.FlowControl })},
-		{"hastack_galera_committed", "Sequence number of the last write set committed here.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Committed) })},
-		{"hastack_galera_flush_log_at_commit", "innodb_flush_log_at_trx_commit; anything but 1 can lose acknowledged writes.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Flush) })},
-		{"hastack_galera_connections", "Connections of clients.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Connections) })},
+		{"hastack_galera_receive_queue", "Write sets that wait to be applied here.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.ReceiveQueue) })},
+		{"hastack_galera_send_queue", "Write sets that wait to be sent.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.SendQueue) })},
+		{"hastack_galera_flow_control_ratio", "Part of the time that replication was paused.", gauge, nil, answered(func(g *Galera) float64 { return g.FlowControl })},
+		{"hastack_galera_committed", "Sequence number of the last write set committed here.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.Committed) })},
+		{"hastack_galera_flush_log_at_commit", "innodb_flush_log_at_trx_commit; anything but 1 can lose acknowledged writes.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.Flush) })},
+		{"hastack_galera_connections", "Connections of clients.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.Connections) })},
 	}
 }
 

@@ -65,8 +65,12 @@ func (j *judge) database() {
 	d := &j.r.Database
 	j.control(&d.Synced, func(name string, st *node.State) bool {
 		g := st.Galera
-		if g == nil {
-			j.problem(name, anchorDatabase, time.Time{}, "the database does not answer")
+		if g == nil || g.State == "" {
+			waits := ""
+			if g != nil && g.Waits != "" {
+				waits = ": " + g.Waits
+			}
+			j.problem(name, anchorDatabase, time.Time{}, "the database does not answer%s", waits)
 			return false
 		}
 		d.Members = append(d.Members, DatabaseMember{Server: name, State: g.State, Size: g.Size, Queue: g.ReceiveQueue + g.SendQueue})
