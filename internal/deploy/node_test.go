@@ -25,7 +25,7 @@ func nodeWanted(t *testing.T, example, server string) (*Want, *node.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Context{Topology: top, Cluster: d, Release: "1-abc", Binary: os.Args[0]}
+	c := &Context{Topology: top, Cluster: d, Release: "1-abc", binary: &binary{}}
 	w, err := wantNode(c, top.Server(server))
 	if err != nil {
 		t.Fatal(err)
