@@ -209,7 +209,7 @@ func engineCases() []fall {
 			"load balancers send to 2 different database servers: nothing is lost, but writes collide more often"},
 		{"ReplicationSlow", one(`hastack_galera_flow_control_ratio{server="node01"}`, "0", "0.5"), "server=node01", "replication was paused 50% of the time, says node01"},
 		{"ReplicationBehind", one(`hastack_galera_receive_queue{server="node01"}`, "0", "500"), "server=node01", "the database on node01 is 500 write sets behind"},
-		{"DatabaseNotDurable", one(`hastack_galera_flush_log_at_commit{server="node01"}`, "1", "2"), "server=node01",
+		{"DatabaseNotDurable", []figures{{`hastack_galera_flush_log_at_commit{server="node01"}`, "1", "2"}, {`hastack_galera_ready{server="node01"}`, "1", "1"}}, "server=node01",
 			"the database on node01 acknowledges writes before they are on disk"},
 		{"BrokerDown", one(`hastack_rabbit_up{server="node01"}`, "1", "0"), "server=node01", "the message broker on node01 does not answer"},
 		{"BrokerMemberMissing", []figures{{`hastack_rabbit_running{server="node01"}`, "3", "2"}, {`hastack_rabbit_running{server="node02"}`, "3", "-"}}, "",

@@ -34,7 +34,7 @@ func databaseAlarms(t *topology.Topology) []Alarm {
 			Expr:    `hastack_galera_receive_queue > 100`,
 			Summary: `the database on {{ $labels.server }} is {{ $value }} write sets behind`},
 		{Name: "DatabaseNotDurable", Severity: Critical, For: 5 * time.Second,
-			Expr:    `hastack_galera_flush_log_at_commit != 1`,
+			Expr:    `hastack_galera_flush_log_at_commit != 1 and on(server) hastack_galera_ready == 1`,
 			Summary: `the database on {{ $labels.server }} acknowledges writes before they are on disk`},
 	}
 }
