@@ -78,7 +78,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.serveCommand(), a.envCommand(),
-		a.traceCommand(), a.auditCommand(), a.benchCommand(), a.configCommand(), a.dbCommand(), a.rotateCommand(), a.upgradeCommand(), a.backupCommand(), a.restoreCommand(), a.topologyCommand(), a.logsCommand(), a.planCommand(), a.deployCommand(), a.nodeCommand(), a.labCommand(), a.drillCommand(),
+		a.traceCommand(), a.auditCommand(), a.benchCommand(), a.configCommand(), a.dbCommand(), a.rotateCommand(), a.upgradeCommand(), a.backupCommand(), a.restoreCommand(), a.recoverCommand(), a.topologyCommand(), a.logsCommand(), a.planCommand(), a.deployCommand(), a.nodeCommand(), a.labCommand(), a.drillCommand(),
 		a.statusCommand(), a.versionCommand())
 	return root
 }
