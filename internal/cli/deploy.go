@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,57 +30,62 @@ func (a *app) deployCommand() *cobra.Command {
 		Example: "  hastack deploy examples/three.yaml\n  hastack deploy examples/three.yaml --only haproxy,vip",
 		Args:    exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			begun := clock.System.Now()
-			d, file, err := a.clusterOf(at, args[0])
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			c, parts, err := a.deployContext(d, only)
-			if err != nil {
-				return err
-			}
-			if err := d.CheckRemoved(); err != nil {
-				return err
-			}
-			bars := newDeployProgress(a.out)
-			c.Progress = bars
-			bars.Begin("preflight", len(d.Topology.Servers))
-			if err := deploy.Preflight(cmd.Context(), c); err != nil {
-				bars.Fail()
-				return err
-			}
-			bars.End("every server is fit")
-			c.Progress = nil
-			bars.Begin("plan", len(d.Topology.Servers))
-			made, err := deployLocked(cmd.Context(), c, parts, func(planned []deploy.Change) error {
-				c.Progress = bars
-				bars.End(changeCount(planned))
-				if err := a.accept(planned, yes, args[0]); err != nil {
-					return err
-				}
-				return d.SaveTopology(file)
-			})
-			if err != nil {
-				bars.Fail()
-				return err
-			}
-			took := clock.System.Now().Sub(begun).Seconds()
-			if len(made) == 0 {
-				_, err = fmt.Fprintf(a.out, "\nnothing had to be changed (%.0f s)\n", took)
-			} else {
-				_, err = fmt.Fprintf(a.out, "\n%d changes in %.0f s\n", len(made), took)
-			}
-			if err == nil && len(only) == 0 {
-				err = a.yourCloud(d)
-			}
-			return err
+			return a.deploy(cmd.Context(), at, args[0], only, yes)
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "overwrite files that were changed on the servers without asking")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "only these parts")
 	at.add(cmd)
 	return cmd
+}
+
+func (a *app) deploy(ctx context.Context, at clusterFlag, topologyFile string, only []string, yes bool) error {
+	begun := clock.System.Now()
+	d, file, err := a.clusterOf(at, topologyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	c, parts, err := a.deployContext(d, only)
+	if err != nil {
+		return err
+	}
+	if err := d.CheckRemoved(); err != nil {
+		return err
+	}
+	bars := newDeployProgress(a.out)
+	c.Progress = bars
+	bars.Begin("preflight", len(d.Topology.Servers))
+	if err := deploy.Preflight(ctx, c); err != nil {
+		bars.Fail()
+		return err
+	}
+	bars.End("every server is fit")
+	c.Progress = nil
+	bars.Begin("plan", len(d.Topology.Servers))
+	made, err := deployLocked(ctx, c, parts, func(planned []deploy.Change) error {
+		c.Progress = bars
+		bars.End(changeCount(planned))
+		if err := a.accept(planned, yes, topologyFile); err != nil {
+			return err
+		}
+		return d.SaveTopology(file)
+	})
+	if err != nil {
+		bars.Fail()
+		return err
+	}
+	what := "nothing had to be changed"
+	if len(made) > 0 {
+		what = changeCount(made)
+	}
+	if _, err := fmt.Fprintf(a.out, "\n%s in %.0f s\n", what, clock.System.Now().Sub(begun).Seconds()); err != nil {
+		return err
+	}
+	if len(only) > 0 {
+		return nil
+	}
+	return a.yourCloud(d)
 }
 
 // accept asks before work of others is overwritten.

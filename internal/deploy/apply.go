@@ -91,7 +91,16 @@ func (c *Context) write(ctx context.Context, p *Part, d *delta) error {
 			line("due", ch.Kind, ch.Name)
 		}
 	}
-	in := []io.Reader{&head}
+	in := append([]io.Reader{&head}, d.payload()...)
+	if _, err := c.Run(ctx, d.server, applyScript, io.MultiReader(in...)); err != nil {
+		return fmt.Errorf("part %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// payload are the lines and bytes of the files, and what ends the script.
+func (d *delta) payload() []io.Reader {
+	var in []io.Reader
 	reload := false
 	for _, f := range d.files {
 		reload = reload || strings.HasPrefix(f.Path, unitDir)
@@ -116,10 +125,7 @@ func (c *Context) write(ctx context.Context, p *Part, d *delta) error {
 		tail.WriteString("reload\n")
 	}
 	tail.WriteString("end\n")
-	if _, err := c.Run(ctx, d.server, applyScript, io.MultiReader(append(in, &tail)...)); err != nil {
-		return fmt.Errorf("part %s: %w", p.Name, err)
-	}
-	return nil
+	return append(in, &tail)
 }
 
 // finish notes that everything that was due on a server of the part is done.
