@@ -135,6 +135,11 @@ type Network struct {
 	// bridge as an administrator made it.
 	ExternalCIDR string `yaml:"external_cidr"`
 	TunnelIP     string `yaml:"tunnel_ip"`
+	// Address is this host's in the management network and Members are those
+	// of the cluster's other servers: a network host that reaches no majority
+	// of them, and no neutron-server, gives its routers up. None on one machine.
+	Address string   `yaml:"address"`
+	Members []string `yaml:"members"`
 	// Parts are what neutron-agent does on this host, of l2, l3, dhcp and
 	// metadata; none means all.
 	Parts []string `yaml:"parts"`

@@ -139,6 +139,14 @@ func agentConfigFile(c *Context, s *topology.Server) ([]byte, error) {
 	network := map[string]any{
 		"external_cidr": "", "bridge_mappings": map[string]string{}, "parts": networkParts(s), "metadata_url": internal + "/metadata",
 	}
+	network["address"] = s.Management().String()
+	var members []string
+	for _, o := range c.Topology.Servers {
+		if o != s {
+			members = append(members, o.Management().String())
+		}
+	}
+	network["members"] = members
 	if ip := s.Address(topology.Tunnel); ip.IsValid() {
 		network["tunnel_ip"] = ip.String()
 	} else {

@@ -48,7 +48,15 @@ type heartbeat struct {
 
 // Alive tells that the agent was heard of lately.
 func (s *Service) Alive(a *Agent) bool {
-	return s.clock.Now().Sub(a.HeartbeatAt) < s.cfg.AgentDownTime
+	return s.clock.Now().Sub(a.HeartbeatAt) < s.downTime(a.Type)
+}
+
+// downTime is after how long without a heartbeat an agent of the type is dead.
+func (s *Service) downTime(agentType string) time.Duration {
+	if agentType == rpc.AgentL3 && s.cfg.FailoverTime > 0 {
+		return s.cfg.FailoverTime
+	}
+	return s.cfg.AgentDownTime
 }
 
 // Heartbeat takes note of an agent. The row is written when the agent says
@@ -66,7 +74,7 @@ func (s *Service) Heartbeat(ctx context.Context, args rpc.HeartbeatArgs) (rpc.He
 	s.mu.Lock()
 	last := s.beats[key]
 	s.mu.Unlock()
-	if last.said != string(said) || now.Sub(last.at) > s.cfg.AgentDownTime/3 {
+	if last.said != string(said) || now.Sub(last.at) > s.downTime(args.AgentType)/3 {
 		up, fresh, err := s.writeHeartbeat(ctx, args, now)
 		if err != nil {
 			return rpc.HeartbeatReply{}, err
@@ -80,6 +88,9 @@ func (s *Service) Heartbeat(ctx context.Context, args rpc.HeartbeatArgs) (rpc.He
 		}
 	}
 	rev, err := s.revision(ctx, s.db)
+	if err == nil {
+		s.hearBeat(now)
+	}
 	return rpc.HeartbeatReply{AdminUp: last.adminUp, Revision: rev}, err
 }
 
@@ -98,7 +109,7 @@ func (s *Service) writeHeartbeat(ctx context.Context, args rpc.HeartbeatArgs, no
 				AvailabilityZone: s.cfg.AvailabilityZone, Topic: topicOf(args.AgentType),
 			}
 		}
-		fresh = isNew || now.Sub(a.HeartbeatAt) >= s.cfg.AgentDownTime
+		fresh = isNew || now.Sub(a.HeartbeatAt) >= s.downTime(a.Type)
 		// A new tunnel address or bridge moves everybody's forwarding entries.
 		if a.TunnelIP != args.TunnelIP || !isNew && !slices.Equal(a.BridgeMappings, sortedSet(args.BridgeMappings)) {
 			ch.all, fresh = true, true

@@ -70,7 +70,7 @@ func (s *Service) ready(ctx context.Context, idb bun.IDB, agentType string) ([]*
 	}
 	out := []*Agent{}
 	err := idb.NewSelect().Model(&out).
-		Where("agent_type = ? AND admin_state_up = ? AND heartbeat_timestamp > ?", agentType, true, s.clock.Now().Add(-s.cfg.AgentDownTime)).
+		Where("agent_type = ? AND admin_state_up = ? AND heartbeat_timestamp > ?", agentType, true, s.clock.Now().Add(-s.downTime(agentType))).
 		OrderExpr("(SELECT COUNT(*) FROM ? l WHERE l.agent_id = agent.id), host", bun.Ident(table)).Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)

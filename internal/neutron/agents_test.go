@@ -96,6 +96,12 @@ func TestHostsLearnOfEachOthersPorts(t *testing.T) {
 	if len(st.SecurityGroups) != 1 || !slices.Contains(st.SecurityGroups[0].Members, "10.0.0.200") {
 		t.Errorf("an address that a member may use besides its own is missing: %+v", st.SecurityGroups)
 	}
+	st = c.Sync("host2", &rpc.Changed{Ports: []string{p1.ID}})
+	for _, p := range st.Peers[0].Peers {
+		if p.Loose != (p.PortID == p1.ID) {
+			t.Errorf("host2 learns of port %s: loose %v", p.PortID, p.Loose)
+		}
+	}
 	if _, err := c.Service.UpdatePort(t.Context(), admin, p1.ID, neutron.PortPatch{AllowedAddressPairs: &[]neutron.AddressPair{}}); err != nil {
 		t.Fatal(err)
 	}

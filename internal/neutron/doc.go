@@ -11,7 +11,8 @@
 //	network.go subnet.go port*.go router*.go floatingip.go securitygroup*.go rbac.go
 //	                      the resources: rules in *.go, SQL in *_store.go
 //	ipam.go ipam_store.go addresses: pure arithmetic, and claims by unique key
-//	agent.go scheduling.go agents, and which of them serves what
+//	agent.go scheduling.go failover.go
+//	                      agents, which of them serves what, and what of one that died
 //	sync*.go server.go    what agents pull and report; types in package rpc
 //	notify.go             telling agents of changes
 //	novaevents.go         telling Nova of plugged ports, by rows that wait

@@ -35,6 +35,10 @@ type Config struct {
 	DHCPAgentsPerNetwork int
 	// AgentDownTime is after how long without a heartbeat an agent is dead.
 	AgentDownTime time.Duration
+	// FailoverTime is that of L3 agents: what a dead one served is given to
+	// another. 0 means that routers and DHCP servers stay where they are, as is
+	// right on one machine.
+	FailoverTime time.Duration
 	// AvailabilityZone is that of all agents that name none.
 	AvailabilityZone string
 	// DNSDomain ends the names in dns_assignment.
@@ -58,7 +62,7 @@ func (c Config) withDefaults() Config {
 	set(&c.VNIMin, 1)
 	set(&c.VNIMax, 1<<24-1)
 	set(&c.MTU, 1500)
-	set(&c.DHCPAgentsPerNetwork, 1)
+	set(&c.DHCPAgentsPerNetwork, 2)
 	if c.TenantNetworkType == "" {
 		c.TenantNetworkType = typeVXLAN
 	}
@@ -106,6 +110,9 @@ type Service struct {
 	mu     sync.Mutex
 	groups map[string]string
 	beats  map[string]heartbeat
+	// hearing is when this process began to hear heartbeats without a break,
+	// heard when it heard the last: without them it cannot say who is dead.
+	hearing, heard time.Time
 }
 
 // New makes the service; Run starts its background work.
@@ -145,7 +152,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.notifier.add(&change{all: true, revision: rev})
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context){s.notifyLoop, s.novaLoop, s.scheduleLoop} {
+	for _, loop := range []func(context.Context){s.notifyLoop, s.novaLoop, s.scheduleLoop, s.failoverLoop} {
 		wg.Go(func() { loop(ctx) })
 	}
 	<-ctx.Done()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hastack/hastack/internal/neutron/rpc"
 )
@@ -97,7 +98,10 @@ func (h *hostSync) buildPeers(ctx context.Context) error {
 		if ip == "" {
 			continue
 		}
-		peer := rpc.Peer{PortID: p.ID, MAC: p.MAC, Host: p.Host, TunnelIP: ip}
+		peer := rpc.Peer{
+			PortID: p.ID, MAC: p.MAC, Host: p.Host, TunnelIP: ip,
+			Loose: len(p.AllowedAddressPairs) > 0 || !p.PortSecurityEnabled && strings.HasPrefix(p.DeviceOwner, "compute:"),
+		}
 		for _, f := range p.FixedIPs {
 			peer.IPs = append(peer.IPs, f.IP)
 		}

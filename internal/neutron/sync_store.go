@@ -196,7 +196,7 @@ func (s *Service) tunnels(ctx context.Context) (map[string]string, error) {
 
 func (s *Service) portsElsewhere(ctx context.Context, host string, networkIDs []string) ([]*Port, error) {
 	ports := []*Port{}
-	err := s.db.NewSelect().Model(&ports).Column("id", "network_id", "mac_address", "fixed_ips", "binding_host").
+	err := s.db.NewSelect().Model(&ports).Column("id", "network_id", "mac_address", "fixed_ips", "binding_host", "device_owner", "port_security_enabled", "allowed_address_pairs").
 		Where("network_id IN (?) AND binding_host NOT IN ('', ?) AND vif_type = ?", bun.List(networkIDs), host, vifBridge).
 		Order("id").Scan(ctx)
 	return ports, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/hastack/hastack/internal/audit"
 	"github.com/hastack/hastack/internal/bus"
@@ -22,7 +23,11 @@ func buildNeutron(ctx context.Context, s *Stack) error {
 	if err != nil {
 		return err
 	}
-	svc, err := neutron.New(neutron.Config{NoAgents: s.simulated()}, neutron.Deps{
+	cfg := neutron.Config{NoAgents: s.simulated()}
+	if s.clustered() {
+		cfg.AgentDownTime, cfg.FailoverTime = agentDownTime, failoverTime
+	}
+	svc, err := neutron.New(cfg, neutron.Deps{
 		DB: d, Bus: s.bus, Clients: s.service("neutron"), Clock: clock.System, Log: s.log,
 	})
 	if err != nil {
@@ -40,6 +45,18 @@ func buildNeutron(ctx context.Context, s *Stack) error {
 	s.run("neutron-server", svc.Run)
 	return nil
 }
+
+// In a cluster what a dead agent serves is given to another, so that its death
+// is seen in seconds; agents say that they live accordingly.
+const (
+	failoverTime    = 4 * time.Second
+	agentDownTime   = 20 * time.Second
+	heartbeatTime   = 5 * time.Second
+	l3HeartbeatTime = time.Second
+)
+
+// clustered tells that services are processes of their own, on many machines.
+func (s *Stack) clustered() bool { return len(s.cfg.Bus.URLs) > 0 }
 
 // simulated tells that servers are the fake driver's: nothing is plugged.
 func (s *Stack) simulated() bool { return s.cfg.Compute.Driver == "fake" }
@@ -60,10 +77,17 @@ func (s *Stack) networkAgent(parts []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Config{
+	cfg := agent.Config{
 		Host: s.cfg.Host, Parts: parts, DataPlane: plane,
 		MetadataURL: s.cfg.MetadataURL(), MetadataSecret: s.secrets.MetadataSecret,
-	}, agent.Deps{Bus: s.bus, Clock: clock.System, Log: s.log, Transport: s.shortcut})
+	}
+	if s.clustered() {
+		cfg.HeartbeatEvery, cfg.L3HeartbeatEvery = heartbeatTime, l3HeartbeatTime
+		if cfg.Address, cfg.Members, err = members(s.cfg); err != nil {
+			return err
+		}
+	}
+	a, err := agent.New(cfg, agent.Deps{Bus: s.bus, Clock: clock.System, Log: s.log, Transport: s.shortcut})
 	if err != nil {
 		return err
 	}
@@ -114,6 +138,25 @@ func things(list []dataplane.Thing) []audit.Thing {
 		out[i] = audit.Thing(t)
 	}
 	return out
+}
+
+// members are the address of this server in the management network and those
+// of the others.
+func members(cfg *config.Config) (self netip.Addr, others []netip.Addr, err error) {
+	if cfg.Network.Address == "" {
+		return netip.Addr{}, nil, nil
+	}
+	if self, err = netip.ParseAddr(cfg.Network.Address); err != nil {
+		return self, nil, fmt.Errorf("network.address: %w", err)
+	}
+	for _, m := range cfg.Network.Members {
+		a, err := netip.ParseAddr(m)
+		if err != nil {
+			return self, nil, fmt.Errorf("network.members: %w", err)
+		}
+		others = append(others, a)
+	}
+	return self, others, nil
 }
 
 // dataPlane is this machine's part of the cloud's networks.

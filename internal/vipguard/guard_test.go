@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,44 +95,6 @@ func TestHAProxyThatGoesOnHangingIsKilled(t *testing.T) {
 	}
 	cancel()
 	<-done
-}
-
-func TestMinorityIsToldAfterThePatienceAndAtOnceWhenItEnds(t *testing.T) {
-	a, b := netip.MustParseAddr("10.3.0.12"), netip.MustParseAddr("10.3.0.13")
-	now := time.Unix(1000, 0)
-	r := newReach([]netip.Addr{a, b}, now)
-	check := func(want int) {
-		t.Helper()
-		if n, all := r.count(now); n != want || all != 3 {
-			t.Errorf("at %s: %d of %d in reach, want %d of 3", now.Sub(time.Unix(1000, 0)), n, all, want)
-		}
-	}
-	step := func(n int) {
-		for range n {
-			now = now.Add(reachEvery)
-			r.count(now)
-		}
-	}
-	check(3)
-	step(3)
-	check(3) // 600 ms of silence
-	step(1)
-	check(1)
-	r.answered(b, now)
-	check(2)
-	r.answered(netip.MustParseAddr("10.3.0.99"), now)
-	check(2) // a stranger is no member
-}
-
-func TestTimeInWhichTheGuardDidNotRunIsNobodysSilence(t *testing.T) {
-	now := time.Unix(1000, 0)
-	r := newReach([]netip.Addr{netip.MustParseAddr("10.3.0.12")}, now)
-	if n, _ := r.count(now.Add(time.Minute)); n != 2 {
-		t.Error("a guard that was not running accuses the members")
-	}
-	if n, _ := r.count(now.Add(-time.Hour)); n != 2 {
-		t.Error("a clock that was set back accuses the members")
-	}
 }
 
 func TestRivalIsOneThatAdvertisesForAWhile(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hastack/hastack/internal/bus"
@@ -43,9 +45,17 @@ type Config struct {
 
 	// CheckEvery is how often the machine is looked at for what vanished,
 	// HeartbeatEvery how often the server hears of the agents. Zero means the
-	// defaults of 2 and 10 seconds.
-	CheckEvery     time.Duration
-	HeartbeatEvery time.Duration
+	// defaults of 2 and 10 seconds. L3HeartbeatEvery is that of the L3 part,
+	// zero for the same.
+	CheckEvery       time.Duration
+	HeartbeatEvery   time.Duration
+	L3HeartbeatEvery time.Duration
+
+	// Address is this host's in the management network, Members are those of
+	// the cluster's other servers; without them this host counts as connected
+	// always (isolation.go).
+	Address netip.Addr
+	Members []netip.Addr
 }
 
 // Deps is what the agent needs of its process.
@@ -68,6 +78,8 @@ type Agent struct {
 
 	startedAt time.Time
 	wake      chan struct{}
+	lastBeat  atomic.Int64 // when a heartbeat was last answered, UnixNano
+	fenced    atomic.Bool  // this host is isolated, its gateways are off
 
 	mu      sync.Mutex // guards pending and heard
 	pending pending
@@ -104,6 +116,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if cfg.HeartbeatEvery <= 0 {
 		cfg.HeartbeatEvery = 10 * time.Second
 	}
+	if cfg.L3HeartbeatEvery <= 0 {
+		cfg.L3HeartbeatEvery = cfg.HeartbeatEvery
+	}
 	if deps.Log == nil {
 		deps.Log = slog.Default()
 	}
@@ -125,6 +140,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		model: newModel(), reported: map[string]string{}, routers: map[string]string{},
 		badLog: map[string]string{}, ready: make(chan struct{}),
 	}
+	a.lastBeat.Store(a.startedAt.UnixNano())
 	if a.runs(PartMetadata) {
 		a.proxy, err = newMetadataProxy(cfg, deps, host)
 		if err != nil {
@@ -170,6 +186,7 @@ func (a *Agent) Close() error {
 func (a *Agent) Run(ctx context.Context) error {
 	mux := bus.NewMux()
 	bus.On(mux, rpc.MethodChanged, a.changed)
+	bus.On(mux, rpc.MethodPing, func(context.Context, rpc.Empty) (rpc.Empty, error) { return rpc.Empty{}, nil })
 	stop, err := a.bus.Serve(ctx, rpc.AgentTopic, a.cfg.Host, mux.Handle)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", rpc.AgentTopic, err)
@@ -183,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	var group sync.WaitGroup
 	group.Go(func() { a.heartbeats(ctx) })
+	group.Go(func() { a.watchIsolation(ctx) })
 	a.loop(ctx)
 	group.Wait()
 	return nil
@@ -285,10 +303,12 @@ func (a *Agent) step(ctx context.Context, check bool) error {
 		a.pending.full = a.pending.full || p.full
 		a.pending.merge(&p.changed)
 		a.mu.Unlock()
-		if !a.synced {
+		if !a.synced || a.fenced.Load() {
 			return err
 		}
 		d = newDirty() // keep what is known in force
+	} else if d.all && a.fenced.CompareAndSwap(true, false) {
+		a.log.InfoContext(ctx, "this host is connected again")
 	}
 	if check {
 		a.check(d)

@@ -51,7 +51,8 @@ type cloud struct {
 	status  map[string]string // port id → what was reported last
 	routers map[string]rpc.RouterStatus
 	beats   map[string]rpc.HeartbeatArgs
-	silent  bool // sync_host fails
+	silent  bool // sync_host and heartbeat fail
+	members []netip.Addr
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -107,6 +108,9 @@ func (c *cloud) routerStatus(_ context.Context, args rpc.RouterStatusArgs) (rpc.
 func (c *cloud) heartbeat(_ context.Context, args rpc.HeartbeatArgs) (rpc.HeartbeatReply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.silent {
+		return rpc.HeartbeatReply{}, fault.New(fault.Unavailable, "database is away")
+	}
 	c.beats[args.AgentType] = args
 	return rpc.HeartbeatReply{AdminUp: true, Revision: c.state.Revision}, nil
 }
@@ -212,6 +216,7 @@ func (c *cloud) startWaiting(dir string, wait time.Duration, parts ...string) *r
 	a, err := agent.New(agent.Config{
 		Host: "host1", Parts: parts, MetadataURL: "http://127.0.0.1:8775", MetadataSecret: config.NewSecret(secret),
 		CheckEvery: 500 * time.Millisecond, HeartbeatEvery: time.Second,
+		Address: netip.MustParseAddr("127.0.0.1"), Members: c.members,
 		DataPlane: dataplane.Config{StateDir: dir, BridgeMappings: mappings()},
 	}, agent.Deps{Bus: c.bus, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {

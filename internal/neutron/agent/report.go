@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"time"
 
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/neutron/dataplane"
@@ -106,36 +105,6 @@ func (a *Agent) call(ctx context.Context, method string, args any) error {
 	return a.bus.Call(ctx, bus.Target{Topic: rpc.Topic}, method, args, &reply)
 }
 
-// heartbeats tells the server that the parts live, and pulls everything when
-// the answer shows that a notification was lost.
-func (a *Agent) heartbeats(ctx context.Context) {
-	ticker := a.clock.NewTicker(a.cfg.HeartbeatEvery)
-	defer ticker.Stop()
-	before := int64(0) // the server's revision one beat ago
-	for {
-		rev, err := a.beat(ctx)
-		if err != nil && ctx.Err() == nil {
-			a.log.Debug("heartbeat was not heard", "error", err)
-		}
-		if err == nil {
-			if before > a.heardOf() {
-				a.hear(before) // once for each loss
-				a.pullAll()
-			}
-			before = rev
-		}
-		wait := ticker.C()
-		if err != nil {
-			wait = a.clock.After(min(time.Second, a.cfg.HeartbeatEvery))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-wait:
-		}
-	}
-}
-
 // hear notes the latest revision that a notification or an answer named.
 func (a *Agent) hear(revision int64) {
 	a.mu.Lock()
@@ -147,41 +116,4 @@ func (a *Agent) heardOf() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.heard
-}
-
-func (a *Agent) beat(ctx context.Context) (revision int64, err error) {
-	types := map[string][2]string{
-		PartL2: {rpc.AgentL2, rpc.BinaryL2}, PartL3: {rpc.AgentL3, rpc.BinaryL3},
-		PartDHCP: {rpc.AgentDHCP, rpc.BinaryDHCP}, PartMetadata: {rpc.AgentMetadata, rpc.BinaryMetadata},
-	}
-	dp := a.cfg.DataPlane
-	var physical []string
-	mappings := map[string]any{}
-	for _, m := range dp.BridgeMappings {
-		physical = append(physical, m.PhysicalNetwork)
-		mappings[m.PhysicalNetwork] = m.Bridge
-	}
-	for _, part := range a.cfg.Parts {
-		args := rpc.HeartbeatArgs{
-			Host: a.cfg.Host, AgentType: types[part][0], Binary: types[part][1],
-			StartedAt: a.startedAt, BridgeMappings: physical, Configurations: map[string]any{},
-		}
-		if dp.TunnelIP.IsValid() {
-			args.TunnelIP = dp.TunnelIP.String()
-		}
-		if part == PartL2 {
-			args.Configurations["bridge_mappings"] = mappings
-			args.Configurations["tunnel_types"] = []string{"vxlan"}
-			args.Configurations["tunneling_ip"] = args.TunnelIP
-		}
-		var reply rpc.HeartbeatReply
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		err = a.bus.Call(ctx, bus.Target{Topic: rpc.Topic}, rpc.MethodHeartbeat, args, &reply)
-		cancel()
-		if err != nil {
-			return 0, err
-		}
-		revision = reply.Revision
-	}
-	return revision, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -24,14 +25,14 @@ func (l *l2run) tunnelled(n *rpc.NetworkState) bool {
 // tunnels makes a VXLAN device for every segment in use, with forwarding and
 // ARP entries from the server instead of flooding and learning.
 func (l *l2run) tunnels() {
-	wanted := map[string]bool{}
+	wanted, loose := map[string]bool{}, l.looseNetworks()
 	for id, bridge := range l.bridgeOf {
 		n := l.st.Networks[id]
 		if !l.tunnelled(n) {
 			continue
 		}
 		wanted[VXLANName(n.SegmentationID)] = true
-		if err := l.tunnel(n, bridge); err != nil {
+		if err := l.tunnel(n, bridge, loose); err != nil {
 			l.res.Bad[id] = fmt.Errorf("tunnel of network %s: %w", id, err)
 		}
 	}
@@ -44,12 +45,29 @@ func (l *l2run) tunnels() {
 	}
 }
 
-func (l *l2run) tunnel(n *rpc.NetworkState, bridge string) error {
+// looseNetworks are those with a port, here or elsewhere, that may use
+// addresses which nobody knows. A tunnel device that answers ARP by its table
+// passes none of it on, not even replies: in these networks it is flooded.
+func (l *l2run) looseNetworks() map[string]bool {
+	loose := map[string]bool{}
+	for id, peers := range l.st.Peers {
+		loose[id] = slices.ContainsFunc(peers, func(p rpc.Peer) bool { return p.Loose })
+	}
+	for _, p := range l.st.Ports {
+		if p.Loose() {
+			loose[p.NetworkID] = true
+		}
+	}
+	return loose
+}
+
+func (l *l2run) tunnel(n *rpc.NetworkState, bridge string, loose map[string]bool) error {
 	name := VXLANName(n.SegmentationID)
 	own := owner{tag: l.h.tag, kind: ownerNetwork, id: n.ID}
 	link := l.links[name]
-	if v, ok := link.(*netlink.Vxlan); ok && !v.SrcAddr.Equal(l.h.cfg.TunnelIP.AsSlice()) {
-		// The host's tunnel address changed.
+	answer := !loose[n.ID]
+	if v, ok := link.(*netlink.Vxlan); ok && (v.Proxy != answer || !v.SrcAddr.Equal(l.h.cfg.TunnelIP.AsSlice())) {
+		// Neither can be changed on a device that is there.
 		if err := l.h.nl.LinkDel(link); err != nil {
 			return err
 		}
@@ -60,7 +78,7 @@ func (l *l2run) tunnel(n *rpc.NetworkState, bridge string) error {
 		attrs.Name, attrs.HardwareAddr = name, bridgeMAC(own)
 		v := &netlink.Vxlan{
 			LinkAttrs: attrs, VxlanId: n.SegmentationID, SrcAddr: l.h.cfg.TunnelIP.AsSlice(),
-			Port: vxlanPort, Learning: false, Proxy: true,
+			Port: vxlanPort, Learning: false, Proxy: answer,
 		}
 		if err := l.h.nl.LinkAdd(v); err != nil {
 			return fmt.Errorf("add %s: %w", name, err)

@@ -89,6 +89,18 @@ func TestTwoHostsShareANetworkOverVXLAN(t *testing.T) {
 	b.ExpectPing("10.1.0.11")
 	a.Run("ping", "-n", "-c", "2", "-M", "do", "-s", "1422", "10.1.0.12") // the network's whole MTU
 
+	// An address that the peer may use and nobody knows is found by asking.
+	b.Run("ip", "addr", "add", "10.1.0.200/24", "dev", "eth0")
+	a.ExpectNoPing("10.1.0.200")
+	loose, pair := pb, one(port2, mac2, "10.1.0.12", pa)
+	loose.Loose = true
+	pair.Ports[port2].AddressPairs = []rpc.AddressPair{{IP: "10.1.0.200"}}
+	h1.reconcile(one(port1, mac1, "10.1.0.11", loose))
+	h2.reconcile(pair)
+	a.ExpectPing("10.1.0.200")
+	a.ExpectPing("10.1.0.12")
+	h2.reconcile(one(port2, mac2, "10.1.0.12", pa))
+
 	// Again changes nothing, and a peer that goes takes its entries along.
 	h1.reconcile(one(port1, mac1, "10.1.0.11", pb))
 	a.ExpectPing("10.1.0.12")

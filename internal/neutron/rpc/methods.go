@@ -1,8 +1,9 @@
 package rpc
 
-import "slices"
-
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The topics of the bus.
 const (
@@ -21,6 +22,9 @@ const (
 
 // MethodChanged is the one notification: a fanout on AgentTopic with Changed.
 const MethodChanged = "changed"
+
+// MethodPing asks one agent whether it lives: a call to its host on AgentTopic.
+const MethodPing = "ping" // Empty → Empty
 
 // Empty is the reply of a call that only confirms.
 type Empty struct{}

@@ -1,5 +1,7 @@
 package rpc
 
+import "strings"
+
 // The kinds of state a host may ask for; see SyncHostArgs.Kinds.
 const (
 	KindL2   = "l2"   // Networks, Ports, SecurityGroups, Peers of ports bound to the host
@@ -108,6 +110,12 @@ type PortState struct {
 	Revision       int64         `json:"revision"`
 }
 
+// Loose tells that the port may use more addresses than its fixed ones:
+// allowed address pairs, or a server without port security.
+func (p *PortState) Loose() bool {
+	return len(p.AddressPairs) > 0 || !p.PortSecurity && strings.HasPrefix(p.DeviceOwner, "compute:")
+}
+
 // Trusted tells that the port belongs to Neutron itself (a router, DHCP) and
 // is not filtered. Only the server can set such an owner (security case 50).
 func (p *PortState) Trusted() bool {
@@ -159,6 +167,9 @@ type Peer struct {
 	IPs      []string `json:"ips,omitempty"`
 	Host     string   `json:"host"`
 	TunnelIP string   `json:"tunnel_ip"`
+	// Loose says that the port may use more addresses than IPs (allowed address
+	// pairs, or no port security): ARP for its network is flooded.
+	Loose bool `json:"loose,omitempty"`
 }
 
 // A RouterState is a router hosted here.
