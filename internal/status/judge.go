@@ -50,7 +50,7 @@ func Judge(t *topology.Topology, s *Seen) *Report {
 // problem adds one. like is the name of the alarm that it is, or would be.
 func (j *judge) problem(where, like string, at time.Time, format string, args ...any) {
 	j.r.Problems = append(j.r.Problems, Problem{
-		Where: where, Text: fmt.Sprintf(format, args...), Since: at, Runbook: (&alarm.Alarm{Name: like}).Runbook(),
+		Where: where, Text: line(fmt.Sprintf(format, args...)), Since: at, Runbook: (&alarm.Alarm{Name: like}).Runbook(),
 	})
 }
 

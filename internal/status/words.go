@@ -22,6 +22,15 @@ func list(names []string) string {
 	}
 }
 
+// line makes one line of bounded length of what somebody else may have written.
+func line(s string) string {
+	const most = 240
+	if r := []rune(strings.Join(strings.Fields(s), " ")); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return strings.Join(strings.Fields(s), " ")
+}
+
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return one
