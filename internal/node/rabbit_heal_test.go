@@ -1,0 +1,77 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hastack/hastack/internal/clock"
+)
+
+func TestQueuesWithoutALeaderAreRevived(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	up := []string{"a", "b"}
+	found := []rabbitFinding{{"leaderless", "nova"}}
+	var did []string
+	h := &rabbitHealer{
+		clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b", "c"},
+		running: func() []string { return up },
+		act:     func(_ context.Context, a string) error { did = append(did, a); return nil },
+		found:   func() ([]rabbitFinding, error) { return found, nil },
+	}
+	steps := func(d time.Duration) {
+		for range int(d / (2 * time.Second)) {
+			if err := h.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.Advance(2 * time.Second)
+		}
+	}
+	steps(time.Minute)
+	if len(did) != 0 {
+		t.Fatalf("%v while a member is away", did)
+	}
+	up = []string{"a", "b", "c"}
+	steps(50 * time.Second)
+	if want := []string{"check", "check", "elect", "check", "check", "delete"}; !slices.Equal(did, want) {
+		t.Fatalf("did %v, want %v", did, want)
+	}
+	found, did = nil, nil
+	steps(10 * time.Minute)
+	if n := len(did); n < 20 || n > 40 {
+		t.Errorf("%d looks in ten minutes: they are to become rare", n)
+	}
+	if slices.Contains(did, "elect") || slices.Contains(did, "delete") {
+		t.Error("a healthy cluster was touched")
+	}
+	// A queue that lacks a member only is never deleted.
+	found, did = []rabbitFinding{{"short", "nova"}}, nil
+	steps(10 * time.Minute)
+	if !slices.Contains(did, "elect") || slices.Contains(did, "delete") {
+		t.Errorf("did %v", did)
+	}
+}
+
+func TestBrokerFiguresFromItsMetrics(t *testing.T) {
+	const metrics = `# TYPE rabbitmq_queues gauge
+rabbitmq_queues 7
+rabbitmq_queue_messages 12
+rabbitmq_consumers 9
+rabbitmq_alarms_memory_used_watermark 1
+rabbitmq_alarms_free_disk_space_watermark 0
+erlang_vm_dist_node_state{peer="rabbit@b"} 3
+erlang_vm_dist_node_state{peer="rabbit@c"} 1
+`
+	r := newRabbit(&RabbitConfig{Members: []string{"a", "b", "c"}}, "a", Deps{Clock: clock.System})
+	var got Rabbit
+	if err := r.read(strings.NewReader(metrics), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Queues != 7 || got.Messages != 12 || got.Consumers != 9 || !slices.Equal(got.Alarms, []string{"memory"}) ||
+		!slices.Equal(got.Running, []string{"a", "b"}) || !slices.Equal(got.Partitions, []string{"c"}) {
+		t.Errorf("%+v", got)
+	}
+}
