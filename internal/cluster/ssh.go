@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// connectTimeout bounds the dial and the handshake.
+	// connectTimeout bounds the dial, sessionTimeout the handshake after it,
+	// which takes long on a server that is very busy.
 	connectTimeout = 8 * time.Second
+	sessionTimeout = 40 * time.Second
 	// keepaliveEvery and keepaliveTimeout bound how long a server that
 	// vanished goes unnoticed while a command runs on it.
 	keepaliveEvery   = 5 * time.Second
@@ -97,12 +99,12 @@ func (d *Dir) dial(ctx context.Context, s *topology.Server) (*Conn, error) {
 		return nil, err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	raw, err := (&net.Dialer{KeepAlive: keepaliveEvery}).DialContext(ctx, "tcp", addr)
+	raw, err := (&net.Dialer{Timeout: connectTimeout, KeepAlive: keepaliveEvery}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s does not answer at %s (%w): is it up, and can this machine reach the management network?", s.Name, addr, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
 	// The handshake reads until its answer comes; ctx ends it by the socket.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	pin, algorithms, err := d.hostKey(s)
@@ -117,7 +119,7 @@ func (d *Dir) dial(ctx context.Context, s *topology.Server) (*Conn, error) {
 		return nil, explain(s, t.User, addr, tried, err)
 	}
 	if !stop() {
-		return nil, errors.Join(fmt.Errorf("%s at %s: no SSH session within %s", s.Name, addr, connectTimeout), sc.Close())
+		return nil, errors.Join(fmt.Errorf("%s at %s: no SSH session within %s", s.Name, addr, sessionTimeout), sc.Close())
 	}
 	c := &Conn{
 		server: s.Name, client: ssh.NewClient(sc, chans, reqs), sudo: t.User != "root",

@@ -46,6 +46,7 @@ while IFS="$tab" read -r kind name a b c d e; do
     parent "$p"; rm -rf "$t"; head -c "$e" > "$t" || fail "write $name"
     h=$(sha256sum < "$t"); [ "${h%% *}" = "$d" ] || { rm -f "$t"; fail "write $name: the content arrived damaged or the disk is full"; }
     chown "$a:$b" "$t" && chmod "$c" "$t" && sync "$t" && mv -T "$t" "$p" || { rm -f "$t"; fail "write $name"; }
+    [ "$e" -le 8000000 ] || note "stat $name" "$(stat -c '%i %s %z' "$p")"
     note "file $name" "$d" ;;
   link) parent "$p"; rm -rf "$t"; ln -s "$a" "$t" && mv -T "$t" "$p" && note "file $name" "link $a" || fail "link $name" ;;
   rm) rm -f "$p" || fail "remove $name" ;;

@@ -264,7 +264,7 @@ func TestKilledAnywhereAndRunAgain(t *testing.T) {
 	mustRun(t, f, engine(t, "alpha", "v0"))
 	s := f.Servers["node03"]
 	failed := 0
-	for i, bytes := range []int{1, 30, 60, 100, 150, 220, 300, 400, 410, 420, 430, 500, 600, 700, 1000, 30000, 70000, 70600, 70650, 70700, 70800} {
+	for i, bytes := range []int{1, 60, 150, 300, 420, 500, 700, 30000, 70000, 70600, 70700, 70800} {
 		content := fmt.Sprintf("v%d", i+1)
 		if err := os.Remove(filepath.Join(s.Root, "etc/alpha/binary")); err != nil {
 			t.Fatal(err)
@@ -287,7 +287,7 @@ func TestKilledAnywhereAndRunAgain(t *testing.T) {
 			checkServer(t, s, "alpha", content)
 		}
 	}
-	if failed < 10 {
+	if failed < 8 {
 		t.Errorf("only %d of the cuts hit a deploy", failed)
 	}
 }
@@ -395,6 +395,36 @@ func TestRollingStopsAtTheFirstServerThatDoesNotGetWell(t *testing.T) {
 	}
 	for _, name := range []string{"node02", "node03"} {
 		checkServer(t, f.Servers[name], "alpha", "one")
+	}
+}
+
+// TestALargeFileIsReadOnlyWhenItsInodeChanged also checks that what somebody
+// else puts in its place is seen.
+func TestALargeFileIsReadOnlyWhenItsInodeChanged(t *testing.T) {
+	f := clustertest.New(t)
+	owner, group := me(t)
+	content := []byte(strings.Repeat("0123456789abcdef", 1<<19+1))
+	part := &deploy.Part{Name: "big", Servers: everywhere, Want: func(*deploy.Context, *topology.Server) (*deploy.Want, error) {
+		return &deploy.Want{Files: []deploy.File{{Path: "/usr/big", Owner: owner, Group: group, Mode: 0o755, Content: content}}}, nil
+	}}
+	mustRun(t, f, part)
+	s := f.Servers["node01"]
+	if !strings.Contains(s.Read("/var/lib/hastack/deploy/big.records"), "stat /usr/big\t") {
+		t.Error("the inode was not noted")
+	}
+	if left := plan(t, f, part); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	other := []byte(strings.Replace(string(content), "0", "1", 1))
+	if err := os.WriteFile(filepath.Join(s.Root, "usr/big"), other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if left := plan(t, f, part); len(left) != 1 || !left[0].Drift || left[0].Server != "node01" {
+		t.Errorf("a changed file of the same size gives %v", left)
+	}
+	mustRun(t, f, part)
+	if s.Read("/usr/big") != string(content) {
+		t.Error("it was not put back")
 	}
 }
 
