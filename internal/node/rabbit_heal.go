@@ -27,7 +27,8 @@ import (
 // done again from the rows of the operations that it belonged to.
 //
 // Looking costs a second of processor time, so only the first member does it,
-// every ten seconds after members came back and every two minutes otherwise.
+// every fifteen seconds after members came back and every five minutes
+// otherwise.
 type rabbitHealer struct {
 	clock clock.Clock
 	log   *slog.Logger
@@ -50,14 +51,15 @@ type rabbitFinding struct{ what, queue string }
 // The pace of healing.
 const (
 	healSettle = 10 * time.Second // all members up, before anything is looked at
-	healFresh  = 5 * time.Minute  // of that, how long looks come often
-	healOften  = 10 * time.Second
-	healSeldom = 2 * time.Minute
+	healFresh  = 2 * time.Minute  // of that, how long looks come often
+	healOften  = 15 * time.Second
+	healSeldom = 5 * time.Minute
 	healAction = 45 * time.Second
 
-	// A queue without a leader in so many looks is told to elect, and deleted.
+	// A queue that is found without a leader is told to elect at every other
+	// look, the first among them, and deleted at every healDelete-th.
 	healElect  = 2
-	healDelete = 4
+	healDelete = 3
 )
 
 // run looks until ctx ends.
@@ -118,10 +120,10 @@ func (h *rabbitHealer) heal(ctx context.Context, found []rabbitFinding) error {
 		n := was[f.queue] + 1
 		h.patience[f.queue] = n
 		switch {
-		case f.what == "leaderless" && n >= healDelete && n%healDelete == 0:
+		case f.what == "leaderless" && n%healDelete == 0:
 			action = "delete"
 			queues = append(queues, f.queue)
-		case n%healElect == 0 && action == "":
+		case n%healElect == 1 && action == "":
 			action = "elect"
 			queues = append(queues, f.queue)
 		}
