@@ -21,13 +21,10 @@ const cgroupRoot = "/sys/fs/cgroup"
 type cgroups struct {
 	name string // hl-three
 	v2   bool
-	// trees are the hierarchies: by controller, or one with the key "".
+	// trees are the hierarchies: by controller, or one with the key "". The
+	// freezer's is the one that tells which processes are a server's.
 	trees map[string]string
 }
-
-// controllers that a server has a group in, if they are there; the freezer's
-// is the one that tells which processes are the server's.
-var controllers = [...]string{"freezer", "memory", "cpu", "cpuacct", "pids", "systemd"}
 
 func newCgroups(name string) *cgroups {
 	c := &cgroups{name: name, trees: map[string]string{}}
@@ -36,9 +33,14 @@ func newCgroups(name string) *cgroups {
 		c.trees[""] = cgroupRoot
 		return c
 	}
-	for _, k := range controllers {
-		if _, err := os.Stat(filepath.Join(cgroupRoot, k, "cgroup.procs")); err == nil {
-			c.trees[k] = filepath.Join(cgroupRoot, k)
+	// A server gets a group in every hierarchy, systemd's own two ("systemd" and
+	// "unified") above all: in a group that servers shared, the systemd of each
+	// would find the processes of the others among those of its units. Only
+	// cpuset's groups take no process before they are given processors.
+	procs, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", "cgroup.procs")) // the pattern is well formed
+	for _, p := range procs {
+		if k := filepath.Base(filepath.Dir(p)); k != "cpuset" {
+			c.trees[k] = filepath.Dir(p)
 		}
 	}
 	return c

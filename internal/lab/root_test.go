@@ -169,6 +169,7 @@ func TestLab(t *testing.T) {
 	if got := b.run("node02", "hostname; systemctl is-system-running --wait || systemctl --failed --no-legend"); got != "node02\nrunning" {
 		t.Errorf("node02 is %q", got)
 	}
+	t.Run("each has its own control groups", func(t *testing.T) { b.sub(t).ownGroups() })
 	t.Run("a leg takes over", func(t *testing.T) { b.sub(t).legTakesOver() })
 	t.Run("a switch takes every leg of it", func(t *testing.T) { b.sub(t).switchIsCut() })
 	t.Run("one way only", func(t *testing.T) { b.sub(t).oneWay() })
@@ -180,6 +181,24 @@ func TestLab(t *testing.T) {
 }
 
 func (b *bench) sub(t *testing.T) *bench { return &bench{T: t, Lab: b.Lab, options: b.options} }
+
+// ownGroups stops units of the same name on two servers; each systemd must see
+// its own processes only, or it fails to end them.
+func (b *bench) ownGroups() {
+	for _, s := range []string{"node01", "node02"} {
+		b.run(s, "systemd-run --quiet --unit=sleeper sleep 1000")
+	}
+	if got := b.run("node01", "systemd-cgls --no-pager /system.slice/sleeper.service | grep -c sleep"); got != "2" { // the unit's line and its process
+		b.Errorf("node01 finds %s lines of its sleeper, want 2", got)
+	}
+	b.run("node01", "systemctl stop sleeper")
+	if got := b.run("node01", "journalctl -b -o cat | grep -c 'Failed to kill control group' || true"); got != "0" {
+		b.Error("a unit's control group cannot be ended: it is shared with another server")
+	}
+	if got := b.run("node02", "systemctl is-active sleeper"); got != "active" {
+		b.Errorf("the sleeper of node02 is %s", got)
+	}
+}
 
 // longestGap knocks at a closed port of a server (sshd would refuse so many) all
 // the time while f runs and for a moment after it, and returns the longest time
