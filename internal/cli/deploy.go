@@ -54,7 +54,7 @@ func (a *app) deploy(ctx context.Context, at clusterFlag, topologyFile string, o
 		return err
 	}
 	bars := newDeployProgress(a.out)
-	c.Progress = bars
+	c.Progress, c.Complete = bars, len(only) == 0
 	bars.Begin("preflight", len(d.Topology.Servers))
 	if err := deploy.Preflight(ctx, c); err != nil {
 		bars.Fail()

@@ -40,6 +40,7 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c.Complete = len(only) == 0
 			if err := deploy.Preflight(cmd.Context(), c); err != nil {
 				return err
 			}

@@ -42,7 +42,11 @@ func Plan(ctx context.Context, c *Context, parts []*Part) ([]Change, error) {
 		}
 		c.progress().End(counted(n, "change"))
 	}
-	return changes, nil
+	found, err := findStale(ctx, c, parts)
+	for _, st := range found {
+		changes = append(changes, st.changes...)
+	}
+	return changes, err
 }
 
 // Deploy brings the parts to their servers, one part after another, and
@@ -63,7 +67,20 @@ func Deploy(ctx context.Context, c *Context, parts []*Part) ([]Change, error) {
 		}
 		c.progress().End(summary(made))
 	}
-	return changes, nil
+	found, err := findStale(ctx, c, parts)
+	if err != nil || len(found) == 0 {
+		return changes, err
+	}
+	c.progress().Begin(stalePart, len(found))
+	if err := c.retireStale(ctx, found); err != nil {
+		return changes, fmt.Errorf("%s: %w", stalePart, err)
+	}
+	var made []Change
+	for _, st := range found {
+		made = append(made, st.changes...)
+	}
+	c.progress().End(summary(made))
+	return append(changes, made...), nil
 }
 
 // look finds the difference on all servers of a part.

@@ -398,6 +398,36 @@ func TestRollingStopsAtTheFirstServerThatDoesNotGetWell(t *testing.T) {
 	}
 }
 
+func TestWhatALostRoleLeftIsStoppedAndRemoved(t *testing.T) {
+	f := clustertest.New(t)
+	mustRun(t, f, engine(t, "alpha", "one"), engine(t, "beta", "one"))
+	beta := engine(t, "beta", "one")
+	beta.Servers = func(t *topology.Topology) []*topology.Server { return t.Servers[:2] }
+	parts := []*deploy.Part{engine(t, "alpha", "one"), beta}
+	if changes := mustRun(t, f, parts...); len(changes) != 0 {
+		t.Errorf("a selection of parts retires %v", changes)
+	}
+	c := contextOf(t, f)
+	c.Complete = true
+	planned, err := deploy.Plan(t.Context(), c, parts)
+	if err != nil || len(planned) < 5 || planned[0].Server != "node03" {
+		t.Fatalf("planned %v, %v", planned, err)
+	}
+	if made, err := deploy.Deploy(t.Context(), c, parts); err != nil || len(made) != len(planned) {
+		t.Fatalf("made %v, %v", made, err)
+	}
+	for name, s := range f.Servers {
+		checkServer(t, s, "alpha", "one")
+		_, up := s.Runs("beta.service")
+		if left := s.Read("/etc/beta/main.conf") != ""; left != (name != "node03") || up != left {
+			t.Errorf("%s: beta runs %v, its file is there: %v", name, up, left)
+		}
+	}
+	if made, err := deploy.Deploy(t.Context(), c, parts); err != nil || len(made) != 0 {
+		t.Errorf("again: %v, %v", made, err)
+	}
+}
+
 // TestALargeFileIsReadOnlyWhenItsInodeChanged also checks that what somebody
 // else puts in its place is seen.
 func TestALargeFileIsReadOnlyWhenItsInodeChanged(t *testing.T) {

@@ -130,6 +130,10 @@ type Context struct {
 	// Version is what the binary says of itself.
 	Version string
 
+	// Complete says that the parts of the plan are all that there are, so that
+	// what a server has of others is left from a role that it lost.
+	Complete bool
+
 	binary *binary
 	// run marks the processes that this deploy starts on servers.
 	run string
