@@ -20,6 +20,10 @@ const tick = time.Second
 // retry is how soon a collector that failed looks again.
 const retry = 5 * time.Second
 
+// hangs is how much longer than its limit a collector that does not heed its
+// context may take until it counts as failed.
+const hangs = 5 * time.Second
+
 // Deps are what an agent works with.
 type Deps struct {
 	Clock   clock.Clock
@@ -45,7 +49,7 @@ type Agent struct {
 	facts  []Facts    // by index of collectors
 	told   []CollectorState
 	due    []time.Time
-	active []bool
+	active []time.Time // since when collector i looks, zero if it does not
 }
 
 // New builds the agent; nothing runs yet.
@@ -74,7 +78,7 @@ func New(cfg *Config, deps Deps) (*Agent, error) {
 	}
 	a.collectors = append(a.collectors, hostCollectors(cfg, deps, files)...)
 	n := len(a.collectors)
-	a.facts, a.told, a.due, a.active = make([]Facts, n), make([]CollectorState, n), make([]time.Time, n), make([]bool, n)
+	a.facts, a.told, a.due, a.active = make([]Facts, n), make([]CollectorState, n), make([]time.Time, n), make([]time.Time, n)
 	for i, c := range a.collectors {
 		a.told[i].Name = c.Name()
 	}
@@ -131,11 +135,11 @@ func (a *Agent) collect(ctx context.Context) error {
 func (a *Agent) take(i int, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.active[i] || now.Before(a.due[i]) {
+	if !a.active[i].IsZero() || now.Before(a.due[i]) {
 		return false
 	}
 	// Half a tick early is on time: tickers are not exact.
-	a.active[i], a.due[i] = true, now.Add(a.collectors[i].Every()-tick/2)
+	a.active[i], a.due[i] = now, now.Add(a.collectors[i].Every()-tick/2)
 	return true
 }
 
@@ -143,7 +147,7 @@ func (a *Agent) take(i int, now time.Time) bool {
 func (a *Agent) look(ctx context.Context, i int) {
 	c := a.collectors[i]
 	began := a.deps.Clock.Now()
-	lctx, cancel := context.WithTimeout(ctx, max(c.Every(), 3*time.Second))
+	lctx, cancel := context.WithTimeout(ctx, limit(c))
 	facts, err := collectSafely(lctx, c)
 	cancel()
 	now := a.deps.Clock.Now()
@@ -153,7 +157,7 @@ func (a *Agent) look(ctx context.Context, i int) {
 	}
 	a.mu.Lock()
 	was := a.told[i].Error
-	a.facts[i], a.told[i], a.active[i] = facts, told, false
+	a.facts[i], a.told[i], a.active[i] = facts, told, time.Time{}
 	if soon := now.Add(retry); err != nil && a.due[i].After(soon) {
 		a.due[i] = soon // what was missing may come any moment
 	}
@@ -184,10 +188,18 @@ func (a *Agent) State() *State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Collectors = append(s.Collectors, a.told...)
-	for _, f := range a.facts {
+	for i, f := range a.facts {
+		if began := a.active[i]; !began.IsZero() && s.Time.Sub(began) > limit(a.collectors[i])+hangs {
+			// What it saw before says nothing about now.
+			s.Collectors[i].At, s.Collectors[i].Error = s.Time, "has not ended since "+began.Format(time.TimeOnly)
+			continue
+		}
 		if f != nil {
 			f(s)
 		}
 	}
 	return s
 }
+
+// limit is how long a collector may look.
+func limit(c Collector) time.Duration { return max(c.Every(), 3*time.Second) }

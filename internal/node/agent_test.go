@@ -212,7 +212,7 @@ func (panics) Collect(context.Context) (Facts, error) { panic("out of range") }
 func TestBrokenCollectorTakesNobodyWithIt(t *testing.T) {
 	a := &Agent{cfg: &Config{Server: "one"}, deps: Deps{Clock: clock.System, Log: quiet},
 		collectors: []Collector{panics{}, hostCollector{proc()}},
-		facts:      make([]Facts, 2), told: make([]CollectorState, 2), due: make([]time.Time, 2), active: make([]bool, 2)}
+		facts:      make([]Facts, 2), told: make([]CollectorState, 2), due: make([]time.Time, 2), active: make([]time.Time, 2)}
 	for i := range a.collectors {
 		if !a.take(i, clock.System.Now()) || a.take(i, clock.System.Now()) {
 			t.Error("a collector is not due, or due twice")
@@ -222,6 +222,43 @@ func TestBrokenCollectorTakesNobodyWithIt(t *testing.T) {
 	s := a.State()
 	if !strings.Contains(s.Collectors[0].Error, "out of range") || s.Host == nil || s.Collectors[1].Error != "" {
 		t.Errorf("state %+v", s)
+	}
+}
+
+// stuck is a collector that heeds nothing.
+type stuck struct{ until chan struct{} }
+
+func (stuck) Name() string         { return "stuck" }
+func (stuck) Every() time.Duration { return time.Second }
+
+func (s stuck) Collect(context.Context) (Facts, error) {
+	<-s.until
+	return func(s *State) { s.Guests = new(int) }, nil
+}
+
+func TestCollectorThatHangsIsNotBelieved(t *testing.T) {
+	clk := clock.NewFake(time.Unix(1_700_000_000, 0))
+	c := stuck{make(chan struct{}, 2)}
+	a := &Agent{cfg: &Config{Server: "one"}, deps: Deps{Clock: clk, Log: quiet}, collectors: []Collector{c},
+		facts: make([]Facts, 1), told: make([]CollectorState, 1), due: make([]time.Time, 1), active: make([]time.Time, 1)}
+	c.until <- struct{}{}
+	a.take(0, clk.Now())
+	a.look(t.Context(), 0)
+	clk.Advance(time.Second)
+	a.take(0, clk.Now())
+	done := make(chan struct{})
+	go func() { defer close(done); a.look(t.Context(), 0) }()
+	if s := a.State(); s.Guests == nil || s.Collectors[0].Error != "" {
+		t.Errorf("while it looks: %+v", s.Collectors)
+	}
+	clk.Advance(9 * time.Second)
+	if s := a.State(); s.Guests != nil || !strings.Contains(s.Collectors[0].Error, "has not ended") {
+		t.Errorf("when it hangs: %+v", s.Collectors)
+	}
+	c.until <- struct{}{}
+	<-done
+	if s := a.State(); s.Guests == nil || s.Collectors[0].Error != "" {
+		t.Errorf("when it works again: %+v", s.Collectors)
 	}
 }
 

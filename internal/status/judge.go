@@ -197,6 +197,8 @@ func (j *judge) peers() {
 			if j.s.Nodes[p.Name].State == nil {
 				continue // told already
 			}
+			j.r.Peers.Hear.add(p.Hears)
+			j.r.Peers.Worst = max(j.r.Peers.Worst, p.RTT)
 			switch {
 			case p.OneWay():
 				j.problem(s.Name, anchorOneWay, p.Since, "is not heard by %s, which it hears: the management network carries one direction", p.Name)

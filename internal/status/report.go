@@ -24,6 +24,7 @@ type Report struct {
 	Keys      Keys      `json:"keys"`
 	Links     Count     `json:"links"` // legs
 	Units     Count     `json:"units"`
+	Peers     Peers     `json:"peers"`
 	Clock     Clock     `json:"clock"`
 	Audit     *Audit    `json:"audit"` // nil: no verdict is known
 	Alarms    Alarms    `json:"alarms"`
@@ -142,6 +143,13 @@ type Keys struct {
 	FernetAgree   bool      `json:"fernet_agree"`
 	FirstExpiry   time.Time `json:"first_expiry"`
 	FirstFile     string    `json:"first_file"` // server: file
+}
+
+// Peers is who hears whom on the management network, each direction of two
+// servers that both answer counted by itself.
+type Peers struct {
+	Hear  Count         `json:"hear"`
+	Worst time.Duration `json:"worst"` // round trip
 }
 
 // Clock is how far the servers' clocks are off.

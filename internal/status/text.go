@@ -193,7 +193,14 @@ func (r *Report) hostFacts() []string {
 	if r.Links.Of == 0 && r.Units.Of == 0 {
 		return []string{"unknown"}
 	}
-	return []string{fmt.Sprintf("%s legs up", r.Links), fmt.Sprintf("units %s active", r.Units), r.clockFact()}
+	return []string{fmt.Sprintf("%s legs up", r.Links), r.peerFact(), fmt.Sprintf("units %s active", r.Units), r.clockFact()}
+}
+
+func (r *Report) peerFact() string {
+	if r.Peers.Hear.Of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("peers %s within %s", r.Peers.Hear, short(r.Peers.Worst))
 }
 
 func (r *Report) clockFact() string {
