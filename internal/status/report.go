@@ -139,9 +139,9 @@ type Compute struct {
 
 // Keys are token keys and certificates.
 type Keys struct {
-	FernetRotated time.Time `json:"fernet_rotated"`
+	FernetRotated time.Time `json:"fernet_rotated,omitzero"`
 	FernetAgree   bool      `json:"fernet_agree"`
-	FirstExpiry   time.Time `json:"first_expiry"`
+	FirstExpiry   time.Time `json:"first_expiry,omitzero"`
 	FirstFile     string    `json:"first_file"` // server: file
 }
 
