@@ -9,9 +9,9 @@ PACKAGES := qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 iputils-pi
 	genisoimage novnc python3-openstackclient curl \
 	busybox-static cpio lz4 e2fsprogs dosfstools mtools fdisk binutils openssl
 # What the tests start beside it: the engines of a cluster.
-TEST_PACKAGES := mariadb-server rabbitmq-server memcached arping tcpdump conntrack jq
+TEST_PACKAGES := mariadb-server rabbitmq-server memcached arping tcpdump conntrack jq debootstrap systemd-container
 
-.PHONY: all deps test-deps build image up down reset test check lint race bench bench-packages e2e compat hostile clean
+.PHONY: all deps test-deps build image up down reset test check lint race bench bench-packages e2e cluster compat hostile clean
 all: build
 
 deps:
@@ -65,6 +65,10 @@ bench-packages:
 e2e: test-deps $(BIN) $(IMAGE)
 	test/e2e/run.sh cloud.sh
 	test/e2e/run.sh faults.sh
+
+# Three servers with everything: lab, deployment, end-to-end script, drills.
+cluster: test-deps $(BIN) $(IMAGE)
+	test/cluster/run.sh
 
 # gophercloud's own acceptance tests against the built binary.
 compat: $(BIN)
