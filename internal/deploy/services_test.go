@@ -108,7 +108,7 @@ func TestControlServersGetServicesAndAgentsDoNot(t *testing.T) {
 	}
 }
 
-func TestSec40AgentsKnowNoDatabaseAndNoAdmin(t *testing.T) {
+func TestAgentsKnowNoDatabaseAndNoAdmin(t *testing.T) {
 	c := servicesContext(t)
 	x := c.Cluster.Secrets
 	for _, server := range []string{"net1", "cmp1"} {
