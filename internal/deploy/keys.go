@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hastack/hastack/internal/config"
 	"github.com/hastack/hastack/internal/topology"
@@ -25,10 +26,13 @@ const (
 	credentialKeys = "credential-keys"
 )
 
-// activeKeys is how many Fernet keys are kept: the staged one, the primary, and
-// those whose tokens may still live. With a rotation a day or less often a
-// token of an hour outlives none of its keys.
-const activeKeys = 4
+// activeKeys is how many Fernet keys are kept at least: the staged one, the
+// primary and two older. tokenLife is how long a key is kept after it ceased to
+// be primary, however often keys are rotated: a token outlives none of its keys.
+const (
+	activeKeys = 4
+	tokenLife  = 24 * time.Hour
+)
 
 // keysPart puts Keystone's keys on the control servers. It has no units: a
 // Keystone reads its keys again by itself, at once for a token that it cannot
@@ -125,10 +129,10 @@ func (d keyDir) read() (map[int][]byte, error) {
 	return keys, nil
 }
 
-// rotate makes the staged key primary, stages a new one and forgets the oldest
-// beyond keep. The staged key must be on every server before: then each opens
-// what any other seals, in whatever order they get the new set.
-func (d keyDir) rotate(keep int) error {
+// rotate makes the staged key primary, stages a new one and forgets keys that no
+// living token is made with. The staged key must be on every server before: then
+// each opens what any other seals, in whatever order they get the new set.
+func (d keyDir) rotate(now time.Time) error {
 	if err := d.ensure(); err != nil {
 		return err
 	}
@@ -137,7 +141,12 @@ func (d keyDir) rotate(keep int) error {
 		return err
 	}
 	numbers := slices.Sorted(maps.Keys(keys))
-	if err := os.Rename(d.file(0), d.file(numbers[len(numbers)-1]+1)); err != nil {
+	primary := d.file(numbers[len(numbers)-1] + 1)
+	if err := os.Rename(d.file(0), primary); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	// A primary key's file tells when it became so.
+	if err := os.Chtimes(primary, now, now); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
 	if err := d.ensure(); err != nil {
@@ -147,7 +156,14 @@ func (d keyDir) rotate(keep int) error {
 		return err
 	}
 	numbers = slices.Sorted(maps.Keys(keys))
-	for len(numbers) > keep {
+	for len(numbers) > activeKeys {
+		st, err := os.Stat(d.file(numbers[2]))
+		if err != nil {
+			return fmt.Errorf("keys: %w", err)
+		}
+		if now.Sub(st.ModTime()) < tokenLife {
+			return nil // what the oldest key made may still live
+		}
 		if err := os.Remove(d.file(numbers[1])); err != nil {
 			return fmt.Errorf("keys: %w", err)
 		}

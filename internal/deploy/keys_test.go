@@ -34,7 +34,7 @@ func newKeys(t *testing.T) (keyDir, map[int][]byte) {
 func TestRotationIsSafeWhateverServerGetsItFirst(t *testing.T) {
 	d, before := newKeys(t)
 	for round := range 8 {
-		if err := d.rotate(activeKeys); err != nil {
+		if err := d.rotate(daily(round)); err != nil {
 			t.Fatal(err)
 		}
 		after, err := d.read()
@@ -52,6 +52,28 @@ func TestRotationIsSafeWhateverServerGetsItFirst(t *testing.T) {
 			t.Fatalf("round %d: %d keys, the staged one is old: %v", round, len(after), has(before, after[0]))
 		}
 		before = after
+	}
+}
+
+// daily is the time of a rotation a day and a bit after the one before.
+func daily(round int) time.Time { return time.Unix(1e9, 0).Add(time.Duration(round) * 25 * time.Hour) }
+
+func TestKeysOfLivingTokensAreKeptHoweverOftenTheyRotate(t *testing.T) {
+	d, first := newKeys(t)
+	for round := range 10 {
+		if err := d.rotate(time.Unix(1e9, 0).Add(time.Duration(round) * time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := d.read()
+	if err != nil || len(keys) != 12 || !bytes.Equal(keys[1], first[1]) {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	if err := d.rotate(daily(2)); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err = d.read(); err != nil || len(keys) != activeKeys {
+		t.Errorf("%d keys two days later, %v", len(keys), err)
 	}
 }
 
@@ -73,8 +95,8 @@ func TestRotationThatWasCutShortIsFinished(t *testing.T) {
 
 func TestRetiredKeysGoFromServers(t *testing.T) {
 	d, _ := newKeys(t)
-	for range 5 {
-		if err := d.rotate(activeKeys); err != nil {
+	for round := range 5 {
+		if err := d.rotate(daily(round)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ func RotateKeys(ctx context.Context, c *Context) error {
 	if _, err := Deploy(ctx, c, part); err != nil {
 		return fmt.Errorf("nothing was rotated, for every control server must have the staged key before: %w", err)
 	}
-	if err := keyDir(filepath.Join(c.Cluster.Path, fernetKeys)).rotate(activeKeys); err != nil {
+	if err := keyDir(filepath.Join(c.Cluster.Path, fernetKeys)).rotate(c.Clock.Now()); err != nil {
 		return err
 	}
 	if _, err := Deploy(ctx, c, part); err != nil {
