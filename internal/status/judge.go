@@ -50,7 +50,7 @@ func Judge(t *topology.Topology, s *Seen) *Report {
 // problem adds one. like is the name of the alarm that it is, or would be.
 func (j *judge) problem(where, like string, at time.Time, format string, args ...any) {
 	j.r.Problems = append(j.r.Problems, Problem{
-		Where: where, Text: line(fmt.Sprintf(format, args...)), Since: at, Runbook: (&alarm.Alarm{Name: like}).Runbook(),
+		Where: where, Alarm: like, Text: line(fmt.Sprintf(format, args...)), Since: at, Runbook: (&alarm.Alarm{Name: like}).Runbook(),
 	})
 }
 
@@ -152,7 +152,38 @@ func (j *judge) vips() {
 	}
 }
 
+// deadSwitches are those into which no cable of several has carrier: told
+// once, and not again for each cable.
+func (j *judge) deadSwitches() map[string]bool {
+	type count struct{ up, all int }
+	by := map[string]*count{}
+	for _, s := range j.t.Servers {
+		if st := j.state(s); st != nil {
+			for _, d := range st.Links {
+				for _, l := range d.Legs {
+					if by[l.Switch] == nil {
+						by[l.Switch] = &count{}
+					}
+					by[l.Switch].all++
+					if l.Carrier {
+						by[l.Switch].up++
+					}
+				}
+			}
+		}
+	}
+	dead := map[string]bool{}
+	for _, sw := range j.t.Switches {
+		if c := by[sw.Name]; c != nil && c.up == 0 && c.all > 1 {
+			dead[sw.Name] = true
+			j.problem("switch "+sw.Name, anchorSwitch, time.Time{}, "all %d cables into it are down", c.all)
+		}
+	}
+	return dead
+}
+
 func (j *judge) links() {
+	dead := j.deadSwitches()
 	for _, s := range j.t.Servers {
 		st := j.state(s)
 		if st == nil {
@@ -164,7 +195,7 @@ func (j *judge) links() {
 				j.r.Links.add(l.Carrier)
 				if l.Carrier {
 					good++
-				} else {
+				} else if !dead[l.Switch] {
 					down = append(down, l)
 				}
 			}

@@ -204,16 +204,19 @@ func (j *judge) alarms() {
 	}
 	// An alarm about what was told above says it twice; one about anything
 	// else must not go unseen.
+	said := slices.Clone(j.r.Problems)
 	for _, a := range j.r.Alarms.Firing {
-		told := slices.ContainsFunc(j.r.Problems, func(p Problem) bool {
-			return p.Runbook == a.Runbook && (a.Server == "" || p.Where == a.Server)
+		causes, anywhere := follows(a.Name)
+		told := slices.ContainsFunc(said, func(p Problem) bool {
+			here := a.Server == "" || p.Where == a.Server
+			return p.Runbook == a.Runbook && here || slices.Contains(causes, p.Alarm) && (here || anywhere)
 		})
 		if !told {
 			where := a.Server
 			if where == "" {
 				where = "alarm"
 			}
-			j.r.Problems = append(j.r.Problems, Problem{Where: where, Text: a.Name + ": " + a.Summary, Since: a.Since, Runbook: a.Runbook})
+			j.r.Problems = append(j.r.Problems, Problem{Where: where, Alarm: a.Name, Text: line(a.Name + ": " + a.Summary), Since: a.Since, Runbook: a.Runbook})
 		}
 	}
 }

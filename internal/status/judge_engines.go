@@ -2,6 +2,7 @@ package status
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hastack/hastack/internal/node"
@@ -15,6 +16,18 @@ func (j *judge) control(c *Count, look func(name string, st *node.State) bool) {
 		st := j.state(s)
 		c.add(st != nil && look(s.Name, st))
 	}
+}
+
+// why is the reason that an agent gives for what it cannot see: its collector's
+// last words.
+func why(st *node.State, collector string) string {
+	for _, c := range st.Collectors {
+		if c.Name == collector && c.Error != "" {
+			words := strings.Split(c.Error, ": ")
+			return ": " + words[len(words)-1]
+		}
+	}
+	return ""
 }
 
 func (j *judge) balancers() {
@@ -66,7 +79,7 @@ func (j *judge) database() {
 	j.control(&d.Synced, func(name string, st *node.State) bool {
 		g := st.Galera
 		if g == nil || g.State == "" {
-			waits := ""
+			waits := why(st, "galera")
 			if g != nil && g.Waits != "" {
 				waits = ": " + g.Waits
 			}
@@ -139,7 +152,7 @@ func (j *judge) bus() {
 	j.control(&b.Running, func(name string, st *node.State) bool {
 		r := st.Rabbit
 		if r == nil || !r.Answers {
-			j.problem(name, anchorBus, time.Time{}, "the broker does not answer")
+			j.problem(name, anchorBus, time.Time{}, "the broker does not answer%s", why(st, "rabbit"))
 			return false
 		}
 		b.Queues, b.Unsynced, b.Depth = max(b.Queues, r.Queues), max(b.Unsynced, r.Unsynced), max(b.Depth, r.Messages)

@@ -27,6 +27,7 @@ const (
 	anchorVIPTwice      = "VipHeldTwice"
 	anchorLeg           = "BondLegDown"
 	anchorLink          = "LinkDown"
+	anchorSwitch        = "SwitchDown"
 	anchorUnit          = "UnitDown"
 	anchorService       = "ServiceNotReady"
 	anchorBackend       = "BackendDown"
@@ -59,3 +60,25 @@ const (
 	anchorUnseen        = "AuditUnseen"
 	anchorOverdue       = "AuditOverdue"
 )
+
+// follows names, for an alarm that is only the consequence of something else,
+// what that is: where that is told, the alarm need not be.
+func follows(alarm string) (of []string, anywhere bool) {
+	switch alarm {
+	case "CollectorFails":
+		return []string{anchorDatabase, anchorBus, anchorCache, anchorUnit, anchorService}, false
+	case "BackendServerDown":
+		return []string{anchorUnit, anchorService, anchorServer, anchorNodeAgent}, false
+	case "UnitDown":
+		return []string{anchorServer}, false
+	case "DatabaseMemberMissing":
+		return []string{anchorDatabase, anchorQuorum, anchorServer}, true
+	case "BrokerMemberMissing":
+		return []string{anchorBus, anchorPartition, anchorServer}, true
+	case anchorPeer:
+		return []string{anchorServer, anchorNodeAgent}, true
+	case anchorLeg, anchorLink:
+		return []string{anchorSwitch}, true
+	}
+	return nil, false
+}

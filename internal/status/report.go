@@ -186,6 +186,7 @@ type Alarm struct {
 // Problem is one thing that is wrong.
 type Problem struct {
 	Where   string    `json:"where"` // a server, or a layer
+	Alarm   string    `json:"alarm"` // that it is, or would be
 	Text    string    `json:"text"`
 	Since   time.Time `json:"since,omitzero"`
 	Runbook string    `json:"runbook"` // file and anchor

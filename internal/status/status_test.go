@@ -220,6 +220,41 @@ func TestEveryFaultIsNamedWithItsRunbook(t *testing.T) {
 	}
 }
 
+func TestDeadSwitchIsToldOnceWithItsAlarms(t *testing.T) {
+	top := three(t)
+	s := well(top)
+	for _, n := range s.Nodes {
+		for i := range n.State.Links {
+			n.State.Links[i].Legs[0].Carrier = false
+		}
+	}
+	s.Alarms.Firing = []Alarm{
+		{Name: "SwitchDown", Summary: "tor-a", Runbook: "doc/ops/alarms.md#switch-down"},
+		{Name: "BondLegDown", Server: "node02", Summary: "bond0l1", Runbook: "doc/ops/alarms.md#bond-leg-down"},
+	}
+	r := Judge(top, s)
+	if len(r.Problems) != 1 || r.Problems[0].Text != "all 6 cables into it are down" || r.Problems[0].Where != "switch tor-a" || r.Links != (Count{6, 12}) {
+		t.Errorf("links %v, problems %+v", r.Links, r.Problems)
+	}
+}
+
+// TestConsequencesAreNotToldBesideTheirCause stops the broker of a server.
+func TestConsequencesAreNotToldBesideTheirCause(t *testing.T) {
+	top := three(t)
+	s := well(top)
+	st := s.Nodes["node02"].State
+	st.Rabbit = &node.Rabbit{Members: 3}
+	st.Collectors = []node.CollectorState{{Name: "rabbit", Error: "ask the broker: dial tcp 10.3.0.12:15692: connect: connection refused"}}
+	alarm := func(name, server string) Alarm {
+		return Alarm{Name: name, Server: server, Summary: "…", Runbook: "doc/ops/alarms.md#" + name}
+	}
+	s.Alarms.Firing = []Alarm{alarm("CollectorFails", "node02"), alarm("BrokerMemberMissing", ""), alarm("CollectorFails", "node03")}
+	r := Judge(top, s)
+	if len(r.Problems) != 2 || r.Problems[0].Text != "the broker does not answer: connection refused" || r.Problems[1].Where != "node03" {
+		t.Errorf("problems %+v", r.Problems)
+	}
+}
+
 // TestAllAgentsSilentIsNotHealthy asks a cluster of which nothing answers.
 func TestAllAgentsSilentIsNotHealthy(t *testing.T) {
 	top := three(t)
