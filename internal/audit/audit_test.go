@@ -59,12 +59,19 @@ func TestEveryEdgeOfTheGraphIsWatched(t *testing.T) {
 			"allocation belongs to no server", "disk its server does not exist", "port its server does not exist", "process its server does not exist"}},
 		"port gone": {func(w *audit.World) { w.Ports = w.Ports[1:] }, []string{
 			"server its port " + p1 + " is gone or another's", "tap its port does not exist"}},
-		"router gone":          {func(w *audit.World) { w.Routers = nil }, []string{"namespace its router does not exist", "port its router does not exist"}},
-		"network gone":         {func(w *audit.World) { w.Networks = nil }, []string{"bridge its network does not exist", "dhcp its network does not exist", "namespace its network does not exist"}},
-		"process gone":         {func(w *audit.World) { w.Hosts[0].Processes = nil }, []string{"server is ACTIVE and has no process on its host"}},
-		"disk gone":            {func(w *audit.World) { w.Hosts[0].Disks = nil }, []string{"server has no disk on its host"}},
-		"runs though off":      {func(w *audit.World) { w.Servers[0].Status = "SHUTOFF" }, []string{"process its server is SHUTOFF"}},
-		"quota drifted":        {func(w *audit.World) { w.Quotas[0].Counted = 3 }, []string{"quota 3 are counted and 1 exist"}},
+		"router gone":     {func(w *audit.World) { w.Routers = nil }, []string{"namespace its router does not exist", "port its router does not exist"}},
+		"network gone":    {func(w *audit.World) { w.Networks = nil }, []string{"bridge its network does not exist", "dhcp its network does not exist", "namespace its network does not exist"}},
+		"process gone":    {func(w *audit.World) { w.Hosts[0].Processes = nil }, []string{"server is ACTIVE and has no process on its host"}},
+		"disk gone":       {func(w *audit.World) { w.Hosts[0].Disks = nil }, []string{"server has no disk on its host"}},
+		"runs though off": {func(w *audit.World) { w.Servers[0].Status = "SHUTOFF" }, []string{"process its server is SHUTOFF"}},
+		"quota drifted":   {func(w *audit.World) { w.Quotas[0].Counted = 3 }, []string{"quota 3 are counted and 1 exist"}},
+		"tap elsewhere": {func(w *audit.World) {
+			w.Ports[1].Host = "h2"
+			w.Hosts[0].Taps = append(w.Hosts[0].Taps, audit.Thing{"tapbbbbbbbb-00", p2[:11]})
+		}, []string{"namespace its router is served on h2", "tap its port is on h2"}},
+		"dhcp elsewhere": {func(w *audit.World) {
+			w.Ports = append(w.Ports, audit.Port{ID: s2, NetworkID: net1, DeviceOwner: "network:dhcp", Host: "h2"})
+		}, []string{"namespace its network is served on h2"}},
 		"filter left":          {func(w *audit.World) { w.Hosts[0].Filters = []audit.Thing{{"chain", "cccccccc-00"}} }, []string{"filter its port does not exist"}},
 		"second server's disk": {func(w *audit.World) { w.Hosts[0].Disks = append(w.Hosts[0].Disks, audit.Thing{"x", s2}) }, []string{"disk its server does not exist"}},
 	} {

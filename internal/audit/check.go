@@ -112,8 +112,11 @@ func (c *check) checkHost(h *Host) {
 		return
 	}
 	for _, t := range h.Taps {
-		if !c.knownPort(t.Owner) {
+		switch p := c.portOf(t.Owner); {
+		case p == nil:
 			c.add(Finding{Kind: "tap", ID: t.Name, Host: h.Name, Owner: t.Owner, Text: "its port does not exist", Fixable: true})
+		case p.Host != "" && p.Host != h.Name && !c.unsettled(p.DeviceID):
+			c.add(Finding{Kind: "tap", ID: t.Name, Host: h.Name, Owner: t.Owner, Text: "its port is on " + p.Host})
 		}
 	}
 	for _, t := range h.Filters {
@@ -138,6 +141,9 @@ func (c *check) checkHost(h *Host) {
 		}
 		if !begins(owners, n.Owner) {
 			c.add(Finding{Kind: "namespace", ID: n.Name, Host: h.Name, Owner: n.Owner, Text: "its " + what + " does not exist"})
+		} else if at := c.servedOn(n); len(at) > 0 && !slices.Contains(at, h.Name) {
+			// Two gateways or DHCP servers with one address is what this would be.
+			c.add(Finding{Kind: "namespace", ID: n.Name, Host: h.Name, Owner: n.Owner, Text: "its " + what + " is served on " + strings.Join(at, ", ")})
 		}
 	}
 }
@@ -158,16 +164,34 @@ func (c *check) serverThings(h *Host, kind string, things []Thing, runs bool) {
 	}
 }
 
-func (c *check) knownPort(owner string) bool {
-	if c.ports[owner] != nil {
-		return true
-	}
-	for id := range c.ports {
-		if strings.HasPrefix(id, owner) {
-			return true
+// servedOn are the hosts of the ports of a router, or of a network's DHCP
+// servers; none if no port is bound.
+func (c *check) servedOn(n Namespace) []string {
+	var at []string
+	for i := range c.w.Ports {
+		p := &c.w.Ports[i]
+		mine := n.Kind == "router" && p.DeviceID == n.Owner || n.Kind == "dhcp" && p.DeviceOwner == "network:dhcp" && p.NetworkID == n.Owner
+		if mine && p.Host != "" && !slices.Contains(at, p.Host) {
+			at = append(at, p.Host)
 		}
 	}
-	return false
+	slices.Sort(at)
+	return at
+}
+
+func (c *check) knownPort(owner string) bool { return c.portOf(owner) != nil }
+
+// portOf is the port whose id is owner or begins with it.
+func (c *check) portOf(owner string) *Port {
+	if p := c.ports[owner]; p != nil || owner == "" {
+		return p
+	}
+	for id, p := range c.ports {
+		if strings.HasPrefix(id, owner) {
+			return p
+		}
+	}
+	return nil
 }
 
 // begins tells whether one of ids is owner or begins with it.

@@ -4,14 +4,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/agents"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/placement/v1/resourceproviders"
 	"github.com/gophercloud/gophercloud/v2/pagination"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hastack/hastack/internal/bus"
 	"github.com/hastack/hastack/internal/fault"
@@ -92,31 +98,89 @@ func (c *Collector) allocations(ctx context.Context, w *World) error {
 	return nil
 }
 
+// hostTimeout bounds the question to one host: a dead one must not keep the
+// others waiting.
+const hostTimeout = 10 * time.Second
+
+// hosts asks every host that runs nova-compute or network agents, several at a
+// time. One that does not answer is unseen, and nothing of it is judged.
 func (c *Collector) hosts(ctx context.Context, w *World) error {
-	sc, err := c.Clients.Compute(ctx)
+	runs, err := c.hostNames(ctx)
 	if err != nil {
 		return err
 	}
+	var mu sync.Mutex // guards w
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		g.Go(func() error {
+			h, unseen := c.host(ctx, name, runs[name])
+			mu.Lock()
+			defer mu.Unlock()
+			w.Unseen = append(w.Unseen, unseen...)
+			if h != nil {
+				w.Hosts = append(w.Hosts, *h)
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	slices.SortFunc(w.Hosts, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(w.Unseen)
+	return err
+}
+
+// hostParts are what runs on a host.
+type hostParts struct{ compute, network bool }
+
+func (c *Collector) hostNames(ctx context.Context) (map[string]hostParts, error) {
+	runs := map[string]hostParts{}
+	sc, err := c.Clients.Compute(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list, err := pages(ctx, services.List(sc, services.ListOpts{Binary: "nova-compute"}), services.ExtractServices)
 	if err != nil {
-		return fmt.Errorf("list compute services: %w", err)
+		return nil, fmt.Errorf("list compute services: %w", err)
 	}
 	for _, s := range list {
-		h := Host{Name: s.Host}
-		if err := c.computeHost(ctx, &h); err != nil {
-			c.Log.WarnContext(ctx, "audit cannot see a host", "host", s.Host, "error", err)
-			w.Unseen = append(w.Unseen, "compute "+s.Host)
-			continue
-		}
-		if c.NetworkHosts {
-			if err := c.networkHost(ctx, &h); err != nil && !fault.Is(err, fault.NotFound) {
-				c.Log.WarnContext(ctx, "audit cannot see a network host", "host", s.Host, "error", err)
-				w.Unseen = append(w.Unseen, "network "+s.Host)
-			}
-		}
-		w.Hosts = append(w.Hosts, h)
+		// On a host of both, the agents may be of a kind that does not answer.
+		runs[s.Host] = hostParts{compute: true, network: c.NetworkHosts}
 	}
-	return nil
+	if !c.NetworkHosts {
+		return runs, nil
+	}
+	if sc, err = c.Clients.Network(ctx); err != nil {
+		return nil, err
+	}
+	agentList, err := pages(ctx, agents.List(sc, agents.ListOpts{}), agents.ExtractAgents)
+	if err != nil {
+		return nil, fmt.Errorf("list network agents: %w", err)
+	}
+	for _, a := range agentList {
+		runs[a.Host] = hostParts{compute: runs[a.Host].compute, network: true}
+	}
+	return runs, nil
+}
+
+// host pictures one host; nil if the part that it is known by did not answer.
+func (c *Collector) host(ctx context.Context, name string, runs hostParts) (h *Host, unseen []string) {
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	h = &Host{Name: name}
+	if runs.compute {
+		if err := c.computeHost(ctx, h); err != nil {
+			c.Log.WarnContext(ctx, "audit cannot see a host", "host", name, "error", err)
+			return nil, []string{"compute " + name}
+		}
+	}
+	if runs.network {
+		if err := c.networkHost(ctx, h); err != nil && !fault.Is(err, fault.NotFound) {
+			c.Log.WarnContext(ctx, "audit cannot see a network host", "host", name, "error", err)
+			unseen = append(unseen, "network "+name)
+		}
+	}
+	return h, unseen
 }
 
 func (c *Collector) computeHost(ctx context.Context, h *Host) error {

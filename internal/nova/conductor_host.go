@@ -28,7 +28,7 @@ func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.S
 	if err := infoPoint(ctx, boot, 16, BeforeEffect); err != nil {
 		return nil, err
 	}
-	srv, err := s.Server(ctx, in.ServerID)
+	srv, err := s.serverForHost(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,20 @@ func (s *Service) serverInfo(ctx context.Context, in rpc.ServerInfoArgs) (*rpc.S
 	return srv.spec(), recordedSteps(ctx, 15, 17)
 }
 
+// serverForHost is the server that a host asks for. One that names neither
+// operation nor itself wants to know whose a server is; a deleted one is
+// nobody's.
+func (s *Service) serverForHost(ctx context.Context, in rpc.ServerInfoArgs) (*Server, error) {
+	if in.OpID != "" || in.Host != "" {
+		return s.Server(ctx, in.ServerID)
+	}
+	srv, err := s.anyServer(ctx, in.ServerID)
+	if err == nil && !srv.DeletedAt.IsZero() && !srv.Cleanup {
+		srv.Host = ""
+	}
+	return srv, err
+}
+
 // infoPoint is BootPoint for calls that belong to a boot.
 func infoPoint(ctx context.Context, boot bool, n int, moment string) error {
 	if !boot {
@@ -72,6 +86,9 @@ func (s *Service) report(ctx context.Context, in rpc.ReportArgs) error {
 	srv, err := s.Server(ctx, in.ServerID)
 	if err != nil {
 		return err
+	}
+	if in.Host != "" && srv.Host != in.Host {
+		return notCurrent(in.OpID)
 	}
 	if in.TaskState == TaskSpawning && srv.TaskState == TaskNetworking {
 		// A boot without volumes passes this state in no time, but it passes

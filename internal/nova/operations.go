@@ -138,7 +138,7 @@ func (s *Service) castOrWait(ctx context.Context, op *operation.Op, host, method
 	}
 	now := s.clock.Now()
 	if left := s.cfg.RecastAfter - now.Sub(last); left > 0 {
-		return operation.Wait(left)
+		return operation.Wait(min(left, lookAfter))
 	}
 	if err := rpc.NewComputeClient(s.bus, host).Cast(ctx, method, args); err != nil {
 		return err
@@ -146,8 +146,11 @@ func (s *Service) castOrWait(ctx context.Context, op *operation.Op, host, method
 	if err := op.Save("cast."+host, now); err != nil {
 		return err
 	}
-	return operation.Wait(s.cfg.RecastAfter)
+	return operation.Wait(min(s.cfg.RecastAfter, lookAfter))
 }
+
+// lookAfter is how often an operation looks whether its host still lives.
+const lookAfter = 5 * time.Second
 
 // message is the body that the host gets: ServerOp and what the method needs.
 func (t *hostTask) message(opID, serverID string) map[string]any {

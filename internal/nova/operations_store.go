@@ -93,11 +93,15 @@ func (s *Service) Finish(ctx context.Context, in rpc.FinishArgs) error {
 	if err != nil {
 		return err
 	}
+	left := in.Host != "" && srv.Host != in.Host && !in.Result.Deleted
 	if srv.OpID != in.OpID || in.OpID == "" {
+		if left && srv.Host != "" {
+			return notCurrent(in.OpID)
+		}
 		return s.finishCleanup(ctx, srv, in)
 	}
-	if in.Host != "" && srv.Host != in.Host {
-		return nil // a host that the boot has left
+	if left {
+		return notCurrent(in.OpID) // the boot has left it: it clears away what it made
 	}
 	op, err := operation.Find(ctx, s.db, in.OpID)
 	if err != nil {

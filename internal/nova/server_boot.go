@@ -153,7 +153,7 @@ func (s *Server) userPorts() map[string]bool {
 }
 
 // bootBuild tells the host to build and waits for its Finish. A host that
-// failed, or is down and has not even begun, is left for another.
+// failed, or went down, is left for another.
 func (s *Service) bootBuild(ctx context.Context, op *operation.Op) error {
 	srv, err := s.anyServer(ctx, op.ResourceID)
 	if err != nil {
@@ -177,11 +177,12 @@ func (s *Service) bootBuild(ctx context.Context, op *operation.Op) error {
 	return s.stepFailed(ctx, op, srv, s.castBuild(ctx, op, srv))
 }
 
-// bootFromDownHost leaves a host that was told, did not begin, and is down. Its
-// own message, should it ever take it, finds the operation elsewhere.
+// bootFromDownHost leaves a host that was told and is down, however far it
+// came: the server has never been ACTIVE, so nobody has anything on it. When
+// the host comes back it finds the operation elsewhere, and clears what it made.
 func (s *Service) bootFromDownHost(ctx context.Context, op *operation.Op, srv *Server) error {
 	var sent time.Time
-	if told, err := op.Load("cast."+srv.Host, &sent); err != nil || !told || srv.TaskState != TaskScheduling {
+	if told, err := op.Load("cast."+srv.Host, &sent); err != nil || !told {
 		return err
 	}
 	svc, err := s.computeService(ctx, srv.Host)

@@ -53,7 +53,11 @@ func (s *Stack) novaService(ctx context.Context) (*nova.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.nova, err = nova.New(nova.Config{Host: s.cfg.Host, ConsoleURL: s.cfg.ConsoleURL() + "/vnc_lite.html"}, nova.Deps{
+	cfg := nova.Config{Host: s.cfg.Host, ConsoleURL: s.cfg.ConsoleURL() + "/vnc_lite.html"}
+	if s.clustered() {
+		cfg.ServiceDownAfter = agentDownTime
+	}
+	s.nova, err = nova.New(cfg, nova.Deps{
 		DB: d, Bus: s.bus, Clients: s.service("nova"), Clock: clock.System, Log: s.log,
 	})
 	return s.nova, err
@@ -122,6 +126,9 @@ func buildCompute(_ context.Context, s *Stack) error {
 		}
 		if s.tls != nil {
 			cfg.VNCTLS = s.tls.Mutual()
+		}
+		if s.clustered() && !s.simulated() {
+			cfg.HeartbeatEvery = heartbeatTime
 		}
 		agent, err := compute.New(cfg, compute.Deps{Bus: s.bus, Driver: driver, Clients: s.service("nova"), Clock: clock.System, Log: s.log})
 		if err != nil {

@@ -90,6 +90,7 @@ type Agent struct {
 	plugs   *plugs
 	relay   *relay
 	stopped chan struct{} // closed when Run ends
+	found   []string      // servers that were here at the start, until they are compared
 
 	mu      sync.Mutex // guards what follows
 	ops     map[string]*running
@@ -158,10 +159,13 @@ func (c *Config) defaults() {
 // guests running.
 func (a *Agent) Run(ctx context.Context) error {
 	defer close(a.stopped)
-	if _, err := a.driver.Recover(ctx); err != nil {
+	have, err := a.driver.Recover(ctx)
+	if err != nil {
 		return err
 	}
-	var err error
+	for _, in := range have {
+		a.found = append(a.found, in.ID)
+	}
 	if a.relay, err = listenRelay(ctx, a.cfg.VNCListen, a.cfg.VNCTLS, a.clock, a.log); err != nil {
 		return err
 	}

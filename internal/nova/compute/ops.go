@@ -105,6 +105,7 @@ func (a *Agent) run(ctx context.Context, r *running, f work) error {
 	case errors.Is(cause, errSuperseded), errors.Is(cause, errNotCurrent), errors.Is(err, errNotCurrent):
 		a.log.InfoContext(ctx, "operation dropped", slog.String("server_id", r.op.ServerID), slog.String("op_id", r.op.OpID),
 			slog.String("method", r.method), slog.Any("error", errors.Join(cause, err)))
+		a.sweep(context.WithoutCancel(ctx), r.op.ServerID)
 		return nil
 	case errors.Is(err, errRetry), errors.Is(err, failpoint.ErrDropped):
 		return err
@@ -151,6 +152,9 @@ func (a *Agent) finish(ctx context.Context, t *task, res rpc.Result) error {
 	var err error
 	for range finishTries {
 		err = a.conductor.Finish(ctx, in)
+		if notCurrent(err) {
+			a.sweep(context.WithoutCancel(ctx), t.op.ServerID)
+		}
 		if err == nil || notCurrent(err) {
 			return t.recorded(ctx, steps)
 		}

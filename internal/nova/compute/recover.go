@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hastack/hastack/internal/fault"
@@ -45,12 +46,52 @@ func (a *Agent) reconcile(ctx context.Context) error {
 				Reason: "found so when the agent started"})
 		}
 	}
+	a.sweepLeft(ctx, reply.Servers)
 	if len(changes) > 0 {
 		if err := a.conductor.PowerSync(ctx, rpc.PowerSyncArgs{Host: a.cfg.Host, Changes: changes}); err != nil {
 			return err
 		}
 	}
 	return a.rememberBoot()
+}
+
+// sweepLeft looks at what is on the host and not among the servers that should
+// be: a boot that went to another host while this one was down left it.
+func (a *Agent) sweepLeft(ctx context.Context, should []rpc.HostServer) {
+	for _, id := range a.found {
+		if slices.ContainsFunc(should, func(s rpc.HostServer) bool { return s.Spec.ID == id }) {
+			continue
+		}
+		go func() {
+			ctx := context.WithoutCancel(ctx)
+			defer a.locks.Lock(id)()
+			a.sweep(ctx, id)
+		}()
+	}
+	a.found = nil
+}
+
+// sweep removes a server from this host if the conductor says that it is
+// another host's, or nobody's. Its ports are the new host's business. A server
+// that the conductor does not know at all is left for the audit to show: a
+// database that has lost its memory is no reason to destroy servers. The caller
+// has the server's lock.
+func (a *Agent) sweep(ctx context.Context, id string) {
+	spec, err := a.conductor.ServerInfo(ctx, rpc.ServerInfoArgs{ServerID: id})
+	if fault.Is(err, fault.NotFound) || err == nil && spec.Host == a.cfg.Host {
+		return
+	}
+	if err == nil {
+		if _, missing := a.driver.Info(ctx, id); fault.Is(missing, fault.NotFound) {
+			return
+		}
+		a.log.WarnContext(ctx, "server is not this host's any more: clearing it away", slog.String("server_id", id), slog.String("host", spec.Host))
+		err = a.driver.Destroy(ctx, id)
+	}
+	if err != nil {
+		a.log.ErrorContext(ctx, "leftovers of a server", slog.String("server_id", id), slog.Any("error", err))
+	}
+	a.changed()
 }
 
 // wantsReport leaves out the states of which a difference says nothing.

@@ -43,7 +43,7 @@ func (t *task) info(ctx context.Context, taskState string) error {
 // tell reports the steps so far, and checks that the operation is current.
 func (t *task) tell(ctx context.Context, taskState string) error {
 	steps := t.take()
-	err := t.a.conductor.Report(ctx, rpc.ReportArgs{OpID: t.op.OpID, ServerID: t.op.ServerID, TaskState: taskState, Steps: steps})
+	err := t.a.conductor.Report(ctx, rpc.ReportArgs{OpID: t.op.OpID, ServerID: t.op.ServerID, Host: t.a.cfg.Host, TaskState: taskState, Steps: steps})
 	if err != nil {
 		if notCurrent(err) {
 			return fmt.Errorf("%w: %w", errNotCurrent, err)

@@ -58,6 +58,7 @@ type ServerInfoArgs struct {
 type ReportArgs struct {
 	OpID      string `json:"op_id"`
 	ServerID  string `json:"server_id"`
+	Host      string `json:"host,omitempty"` // who reports; another than the server's is refused
 	TaskState string `json:"task_state,omitempty"`
 	Steps     []Step `json:"steps,omitempty"`
 }
