@@ -67,20 +67,25 @@ func Deploy(ctx context.Context, c *Context, parts []*Part) ([]Change, error) {
 		}
 		c.progress().End(summary(made))
 	}
-	found, err := findStale(ctx, c, parts)
-	if err != nil || len(found) == 0 {
+	made, err := c.retireAll(ctx, parts)
+	changes = append(changes, made...)
+	if err != nil || len(changes) == 0 {
 		return changes, err
 	}
-	c.progress().Begin(stalePart, len(found))
-	if err := c.retireStale(ctx, found); err != nil {
-		return changes, fmt.Errorf("%s: %w", stalePart, err)
+	return changes, c.stillHealthy(ctx, parts)
+}
+
+// stillHealthy looks at all parts once more: a later part may have upset an
+// earlier one.
+func (c *Context) stillHealthy(ctx context.Context, parts []*Part) error {
+	c.progress().Begin("health", len(c.Topology.Servers))
+	for _, p := range parts {
+		if err := c.healthy(ctx, p, p.Servers(c.Topology)); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
 	}
-	var made []Change
-	for _, st := range found {
-		made = append(made, st.changes...)
-	}
-	c.progress().End(summary(made))
-	return append(changes, made...), nil
+	c.progress().End("every part is well")
+	return nil
 }
 
 // look finds the difference on all servers of a part.

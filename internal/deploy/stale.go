@@ -90,6 +90,24 @@ func staleOf(t *topology.Topology, s *topology.Server, parts []*Part, notes stri
 	return st
 }
 
+// retireAll finds what is stale, shows and retires it.
+func (c *Context) retireAll(ctx context.Context, parts []*Part) ([]Change, error) {
+	found, err := findStale(ctx, c, parts)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	c.progress().Begin(stalePart, len(found))
+	if err := c.retireStale(ctx, found); err != nil {
+		return nil, fmt.Errorf("%s: %w", stalePart, err)
+	}
+	var made []Change
+	for _, st := range found {
+		made = append(made, st.changes...)
+	}
+	c.progress().End(summary(made))
+	return made, nil
+}
+
 // retireStale stops and removes what findStale has found.
 func (c *Context) retireStale(ctx context.Context, found []*stale) error {
 	by := map[string]*stale{}

@@ -36,6 +36,15 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
+# sql runs a statement on the first control server, which may be catching up.
+sql() {
+  for _ in $(seq 30); do
+    on "$first" "mariadb -Ne \"$1\"" 2>"$work/sql.err" && return 0
+    sleep 2
+  done
+  cat "$work/sql.err"
+  fail "the database does not take: $1"
+}
 on() { "$BIN" lab ssh --lab "$name" "$1" -- "$2"; }
 first=$(sed -n 's/.*{name: \([a-z0-9]*\), host.*roles: \[.*control.*/\1/p' "$topology" | head -n 1)
 span=60 # seconds within which a kill falls; follows the last whole deployment
@@ -82,7 +91,7 @@ check() {
   [ "$(jq length "$work/plan.json")" = 0 ] || { jq . "$work/plan.json"; fail "there is something left to change"; }
   local s due
   for s in $(sed -n 's/.*{name: \([a-z0-9]*\), host.*/\1/p' "$topology"); do
-    due=$(on "$s" 'ls /var/lib/hastack/deploy/*.pending 2>/dev/null; find / -xdev -name ".*.hastack-new" 2>/dev/null; systemctl --failed --no-legend; ls /usr/sbin/policy-rc.d 2>/dev/null; true')
+    due=$(on "$s" 'ls /var/lib/hastack/deploy/*.pending 2>/dev/null; find / -xdev -name ".*.hastack-new" 2>/dev/null; systemctl --failed --no-legend --plain | grep -E "^(hastack|mariadb|rabbit|haproxy|keepalived|memcached|chrony|prometheus|rsyslog)"; ls /usr/sbin/policy-rc.d 2>/dev/null; true')
     [ -z "$due" ] || fail "$s: left behind: $due"
   done
   for _ in $(seq 30); do
@@ -94,9 +103,9 @@ check() {
   [ $rc = 0 ] || { cat "$work/status.out"; fail "status ends with $rc"; }
   "$BIN" lab exec --lab "$name" -- env OS_CLIENT_CONFIG_FILE="$cluster/clouds.yaml" openstack --os-cloud hastack-admin token issue -f value -c id | grep -q . || fail "no token"
   local size rows
-  size=$(on "$first" "mariadb -Ne \"select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_size'\"")
+  size=$(sql "select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_size'")
   [ "$size" = "$(grep -c 'roles:.*control' "$topology")" ] || fail "the database has $size members"
-  rows=$(on "$first" "mariadb -Ne 'select count(*) from keystone.kill_ledger'")
+  rows=$(sql "select count(*) from keystone.kill_ledger")
   [ "$rows" = "$1" ] || fail "$rows rows are in the ledger, $1 were acknowledged"
   say "healthy: nothing to plan, $size members, $rows rows, a token"
 }
@@ -106,11 +115,11 @@ say "seed $seed"
 half=$((kills / 2))
 for n in $(seq $half); do kill_once "$n"; done
 whole
-on "$first" "mariadb -e 'create table keystone.kill_ledger (n int primary key)'"
+sql "create table keystone.kill_ledger (n int primary key)"
 check 0
 # Changes to every part: other certificates, other settings of the engines.
 for n in $(seq $((half + 1)) "$kills"); do
-  on "$first" "mariadb -e 'insert into keystone.kill_ledger values ($n)'"
+  sql "insert into keystone.kill_ledger values ($n)"
   sed -i -E "s/(buffer_pool_mb: )[0-9]+/\1$((64 + n))/; s/(rabbitmq: \{memory_mb: )[0-9]+/\1$((512 + n))/; s/(memcached: \{memory_mb: )[0-9]+/\1$((32 + n))/" "$topology"
   rm -rf "$cluster/tls"
   span=45 kill_once "$n"
