@@ -23,7 +23,7 @@ var errUnhealthy = errors.New("the cluster is not healthy")
 func (a *app) statusCommand() *cobra.Command {
 	var flag clusterFlag
 	var asJSON, watch bool
-	every := 2 * time.Second
+	every, within := 2*time.Second, status.Deadline
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell how every layer of a cluster is",
@@ -36,11 +36,14 @@ func (a *app) statusCommand() *cobra.Command {
 			if every < 500*time.Millisecond {
 				return usageError{fmt.Errorf("--every %s: at least 500ms", every)}
 			}
+			if within < 100*time.Millisecond {
+				return usageError{fmt.Errorf("--timeout %s: at least 100ms", within)}
+			}
 			d, err := a.statusCluster(flag)
 			if err != nil {
 				return err
 			}
-			s := status.New(d.Topology, d.HTTPClient(status.Deadline), d.Secrets.AdminPassword, clock.System)
+			s := status.New(d.Topology, d.HTTPClient(within), d.Secrets.AdminPassword, clock.System).Within(within)
 			if watch {
 				return a.watchStatus(cmd.Context(), s, every, asJSON)
 			}
@@ -57,6 +60,7 @@ func (a *app) statusCommand() *cobra.Command {
 	flag.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&watch, "watch", false, "look again and again until interrupted")
+	cmd.Flags().DurationVar(&within, "timeout", within, "how long a look may take; what has not answered then does not answer")
 	cmd.Flags().DurationVar(&every, "every", every, "how often --watch looks")
 	return cmd
 }

@@ -77,6 +77,7 @@ func TestStatusIsCalledWronglyOrHasNoCluster(t *testing.T) {
 	}{
 		{[]string{"status", "extra"}, 2, "usage"},
 		{[]string{"status", "--every", "1ms"}, 2, "at least"},
+		{[]string{"status", "--timeout", "1ms"}, 2, "at least"},
 		{[]string{"status"}, 1, "deploy one"},
 	} {
 		var out, errs bytes.Buffer

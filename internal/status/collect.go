@@ -18,7 +18,7 @@ import (
 	"github.com/hastack/hastack/internal/topology"
 )
 
-// Deadline is how long everything together may take.
+// Deadline is how long everything together may take if nothing else is said.
 const Deadline = 3 * time.Second
 
 // Ports that are asked.
@@ -36,25 +36,32 @@ type Source struct {
 	clients *openstack.Clients // nil without a virtual address
 	through string
 	clock   clock.Clock
+	within  time.Duration
 }
 
 // New makes a source. client trusts the cluster's authority and shows the
 // operator's certificate; password is the user admin's.
 func New(t *topology.Topology, client *http.Client, password config.Secret, clk clock.Clock) *Source {
-	s := &Source{t: t, http: client, clock: clk}
+	s := &Source{t: t, http: client, clock: clk, within: Deadline}
 	if v := t.VIP("api"); v != nil {
 		s.through = "https://" + v.Address.String()
 		s.clients = openstack.New(openstack.Config{
 			AuthURL: s.through + "/identity/v3", Username: "admin", Password: password,
-			Project: "admin", Domain: "Default", Region: t.Region, Transport: client.Transport, Timeout: Deadline,
+			Project: "admin", Domain: "Default", Region: t.Region, Transport: client.Transport,
 		})
 	}
 	return s
 }
 
+// Within sets how long a look may take, in place of Deadline.
+func (s *Source) Within(d time.Duration) *Source {
+	s.within = d
+	return s
+}
+
 // Look asks everything once and makes the report.
 func (s *Source) Look(ctx context.Context) *Report {
-	ctx, cancel := context.WithTimeout(ctx, Deadline)
+	ctx, cancel := context.WithTimeout(ctx, s.within)
 	defer cancel()
 	seen := &Seen{Nodes: map[string]Node{}}
 	answers := make([]Node, len(s.t.Servers))
@@ -150,7 +157,7 @@ const (
 // askRates asks the first monitor that answers.
 func (s *Source) askRates(ctx context.Context) *Rates {
 	for _, m := range s.t.Monitors() {
-		one, cancel := context.WithTimeout(ctx, Deadline/3)
+		one, cancel := context.WithTimeout(ctx, s.within/3)
 		r := s.ratesFrom(one, base(m.Management(), prometheusPort))
 		cancel()
 		if r != nil {
