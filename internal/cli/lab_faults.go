@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +73,7 @@ func (a *app) labPowerCycle() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p.begin("power", "on: "+strings.Join(order, " "))
+			p.end(fmt.Sprintf("off and on, %s first and %s last", order[0], order[len(order)-1]))
 			for i, s := range order {
 				p.begin("servers", fmt.Sprintf("%d of %d answer ssh", i, len(order)))
 				if err := l.WaitSSH(cmd.Context(), s); err != nil {

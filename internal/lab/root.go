@@ -57,7 +57,6 @@ func (c *cache) layers(ctx context.Context) ([]string, error) {
 // has the packages, made by hand, is taken as it is.
 func (c *cache) layer(ctx context.Context, path, plain string, packages []string, build func(context.Context, string) error) error {
 	if _, err := os.Stat(filepath.Join(path, "var/lib/dpkg/status")); err == nil {
-		c.progress("root", plain+" is in the cache")
 		return nil
 	}
 	if hasPackages(filepath.Join(c.dir, plain), packages) {

@@ -88,7 +88,7 @@ func (o *Options) layers(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Progress("root", strings.Join(layers, " "))
+	o.Progress("root", filepath.Base(layers[0])+" over "+filepath.Base(layers[1]))
 	return layers, nil
 }
 
