@@ -53,12 +53,22 @@ type Rabbit struct {
 
 	mu      sync.Mutex // guards what follows
 	pending map[string]chan outcome
+	reply   replyQueue
 	servers map[*rabbitServer]struct{}
 	closed  bool
 
 	ctx    context.Context //nolint:containedctx // the life of the connection: ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+}
+
+// replyQueue is where this connection's replies arrive now. It is a queue of
+// ours and not the broker's direct reply-to: up to RabbitMQ 3.10 a reply to a
+// caller whose member is down ends the replying server's connection
+// (case_clause in rabbit_channel:deliver_reply).
+type replyQueue struct {
+	name    string
+	changed chan struct{} // closed when the queue is another
 }
 
 // DialRabbit connects to any member; it tries until ctx ends, ten seconds if
@@ -82,18 +92,38 @@ func DialRabbit(ctx context.Context, cfg RabbitConfig) (*Rabbit, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &Rabbit{
 		opts: o, log: o.Log, pending: map[string]chan outcome{}, servers: map[*rabbitServer]struct{}{},
-		ctx: own, cancel: cancel,
+		reply: replyQueue{changed: make(chan struct{})}, ctx: own, cancel: cancel,
 	}
 	b.out = newLink(own, cfg, "publish")
 	b.in = newLink(own, cfg, "serve")
-	b.pub = newPublisher(b.out, &b.count, b.answer)
+	b.pub = newPublisher(b.out, &b.count)
 	b.wg.Go(b.out.run)
 	b.wg.Go(b.in.run)
-	if _, err := b.pub.channel(ctx); err != nil {
+	b.wg.Go(b.takeReplies)
+	if _, err := b.replyTo(ctx); err != nil {
 		_ = b.Close()
 		return nil, fault.Wrap(fault.Unavailable, b.out.lastError(), "no RabbitMQ member of %d answers", len(cfg.URLs))
 	}
 	return b, nil
+}
+
+// replyTo waits for the reply queue and returns its state.
+func (b *Rabbit) replyTo(ctx context.Context) (replyQueue, error) {
+	for {
+		b.mu.Lock()
+		r := b.reply
+		b.mu.Unlock()
+		if r.name != "" {
+			return r, nil
+		}
+		select {
+		case <-r.changed:
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-b.ctx.Done():
+			return r, errClosed
+		}
+	}
 }
 
 // Call implements Bus. When the reply queue is lost with its broker the call
@@ -112,11 +142,14 @@ func (b *Rabbit) Call(ctx context.Context, to Target, method string, args, reply
 	defer b.forget(in.ID)
 	b.count.calls.Add(1)
 	for {
+		queue, err := b.replyTo(ctx)
+		if err != nil {
+			return b.callError(ctx, err, to, method)
+		}
 		deadline, _ := ctx.Deadline()
 		in.timeout = time.Until(deadline)
-		var sent *confirmChannel
 		for range copies(ctx) {
-			if sent, err = b.pub.toQueue(ctx, to.String(), toPublishing(in, directReply)); err != nil {
+			if err := b.pub.toQueue(ctx, to.String(), toPublishing(in, queue.name)); err != nil {
 				return b.callError(ctx, err, to, method)
 			}
 		}
@@ -126,7 +159,7 @@ func (b *Rabbit) Call(ctx context.Context, to Target, method string, args, reply
 				return out.fault
 			}
 			return decode(out.body, reply)
-		case <-sent.ended: // and with it the address for the answer: again
+		case <-queue.changed: // again, with the new address
 			b.count.resent.Add(1)
 		case <-ctx.Done():
 			return b.count.expired(ctx, to, method)
@@ -162,8 +195,7 @@ func (b *Rabbit) forget(id string) {
 // Cast implements Bus.
 func (b *Rabbit) Cast(ctx context.Context, to Target, method string, args any) error {
 	return b.send(ctx, kindCast, method, args, &b.count.casts, func(ctx context.Context, m amqp.Publishing) error {
-		_, err := b.pub.toQueue(ctx, to.String(), m)
-		return err
+		return b.pub.toQueue(ctx, to.String(), m)
 	})
 }
 

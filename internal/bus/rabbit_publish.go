@@ -21,22 +21,12 @@ const confirmTimeout = 2500 * time.Millisecond
 type publisher struct {
 	link  *link
 	count *counters
-	// answer takes what arrives for callers.
-	answer func(*amqp.Delivery)
 
 	mu sync.Mutex // guards ch
 	ch *confirmChannel
 }
 
-func newPublisher(l *link, c *counters, answer func(*amqp.Delivery)) *publisher {
-	return &publisher{link: l, count: c, answer: answer}
-}
-
-// directReply is the broker's own address for answers: they come back on the
-// channel that the call went out on, without a queue. A queue would have to be
-// made, which needs all members, after each change of the member, and would be
-// lost with its home anyway.
-const directReply = "amq.rabbitmq.reply-to"
+func newPublisher(l *link, c *counters) *publisher { return &publisher{link: l, count: c} }
 
 // A confirmChannel is a channel in confirm mode with what is known of it.
 type confirmChannel struct {
@@ -57,36 +47,41 @@ type returnQuestion struct {
 var errReturned = errors.New("bus: no queue took the message")
 
 // toQueue stores m in a durable queue, which it declares if need be.
-func (p *publisher) toQueue(ctx context.Context, queue string, m amqp.Publishing) (*confirmChannel, error) {
+func (p *publisher) toQueue(ctx context.Context, queue string, m amqp.Publishing) error {
 	return p.publish(ctx, "", queue, true, m, func(ch *amqp.Channel) error { return declareQueue(ch, queue) })
 }
 
 func (p *publisher) toFanout(ctx context.Context, exchange string, m amqp.Publishing) error {
-	_, err := p.publish(ctx, exchange, "", false, m, func(ch *amqp.Channel) error { return declareFanout(ch, exchange) })
+	return p.publish(ctx, exchange, "", false, m, func(ch *amqp.Channel) error { return declareFanout(ch, exchange) })
+}
+
+// toReply answers a caller. Its queue is its own to declare; one that is gone
+// has no caller any more.
+func (p *publisher) toReply(ctx context.Context, queue string, m amqp.Publishing) error {
+	err := p.publish(ctx, "", queue, true, m, nil)
+	if errors.Is(err, errReturned) {
+		return nil
+	}
 	return err
 }
 
-// toReply answers a caller. One that has gone is no fault: it asks again, or
-// has given up.
-func (p *publisher) toReply(ctx context.Context, address string, m amqp.Publishing) error {
-	_, err := p.publish(ctx, "", address, false, m, nil)
-	return err
-}
-
-// publish repeats try until the broker confirms or ctx ends. It returns the
-// channel that the message went out on.
+// publish repeats try until the broker confirms or ctx ends.
 func (p *publisher) publish(ctx context.Context, exchange, key string, mandatory bool, m amqp.Publishing,
-	declare func(*amqp.Channel) error) (*confirmChannel, error) {
+	declare func(*amqp.Channel) error) error {
+	var last error
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		ch, err := p.try(ctx, exchange, key, mandatory, m, declare)
-		if err == nil || errors.Is(err, errClosed) {
-			return ch, err
+		err := p.try(ctx, exchange, key, mandatory, m, declare)
+		if err == nil || (declare == nil && errors.Is(err, errReturned)) {
+			return err
 		}
-		if ctx.Err() != nil || !sleep(ctx, jitter(pause)) {
+		if errors.Is(err, errClosed) {
+			return err
+		}
+		if last = err; ctx.Err() != nil || !sleep(ctx, jitter(pause)) {
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
-			return nil, fault.Wrap(fault.Unavailable, err, "message %s to %s: the bus did not take it in time", m.Type, exchange+key)
+			return fault.Wrap(fault.Unavailable, last, "message %s to %s: the bus did not take it in time", m.Type, exchange+key)
 		}
 		p.count.resent.Add(1)
 	}
@@ -94,20 +89,20 @@ func (p *publisher) publish(ctx context.Context, exchange, key string, mandatory
 
 // try publishes once and waits for the confirm.
 func (p *publisher) try(ctx context.Context, exchange, key string, mandatory bool, m amqp.Publishing,
-	declare func(*amqp.Channel) error) (*confirmChannel, error) {
+	declare func(*amqp.Channel) error) error {
 	ch, err := p.channel(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if declare != nil {
 		if err := p.declare(ctx, ch, exchange+"/"+key, declare); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	confirm, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, key, mandatory, false, m)
 	if err != nil {
 		p.drop(ch)
-		return nil, err
+		return err
 	}
 	wait, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
@@ -115,18 +110,18 @@ func (p *publisher) try(ctx context.Context, exchange, key string, mandatory boo
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
-			// The channel stays, others wait for answers on it, unless the whole
-			// broker is silent: then the next try goes to another member.
+			// The channel serves others. If the whole broker is silent, the next
+			// try goes to another member.
 			p.link.suspect()
 		}
-		return nil, err
+		return err
 	case !acked: // during a leader election, or the channel has closed
-		return nil, errors.New("bus: the broker refused the message")
+		return errors.New("bus: the broker refused the message")
 	case mandatory && ch.returned(m.MessageId):
 		ch.know(exchange+"/"+key, false)
-		return nil, errReturned
+		return errReturned
 	}
-	return ch, nil
+	return nil
 }
 
 // channel returns the open channel or makes one.
@@ -144,10 +139,6 @@ func (p *publisher) channel(ctx context.Context) (*confirmChannel, error) {
 	if err := raw.Confirm(false); err != nil {
 		return nil, err
 	}
-	answers, err := raw.Consume(directReply, "", true, false, false, false, nil)
-	if err != nil {
-		return nil, err
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ch != nil && !p.ch.IsClosed() { // another was faster
@@ -158,11 +149,6 @@ func (p *publisher) channel(ctx context.Context) (*confirmChannel, error) {
 		Channel: raw, known: map[string]bool{}, asked: make(chan returnQuestion), ended: make(chan struct{}),
 	}
 	go p.ch.noteReturns(raw.NotifyReturn(make(chan amqp.Return)))
-	go func() {
-		for d := range answers {
-			p.answer(&d)
-		}
-	}()
 	return p.ch, nil
 }
 

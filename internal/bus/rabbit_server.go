@@ -14,6 +14,10 @@ import (
 	"github.com/hastack/hastack/internal/ids"
 )
 
+// replyExpiry is how long the broker keeps the replies of a connection that is
+// away.
+const replyExpiry = int64(60_000) // ms
+
 // listenTimeout is how long a server waits for the broker to set it up.
 const listenTimeout = 5 * time.Second
 
@@ -244,6 +248,50 @@ func (s *rabbitServer) reply(in *inbound, d *amqp.Delivery, out outcome) {
 		return
 	}
 	s.count.replies.Add(1)
+}
+
+// takeReplies keeps the reply queue of this connection and hands replies out.
+func (b *Rabbit) takeReplies() {
+	name := "reply." + ids.Hex()
+	for pause := 50 * time.Millisecond; b.ctx.Err() == nil; pause = min(2*pause, 2*time.Second) {
+		ch, replies, err := b.listenReplies(name)
+		if err != nil {
+			// The queue may have its home on a member that is down: take another.
+			name = "reply." + ids.Hex()
+			sleep(b.ctx, jitter(pause))
+			continue
+		}
+		pause = 50 * time.Millisecond
+		b.setReply(name)
+		for d := range replies {
+			b.answer(&d)
+		}
+		b.setReply("")
+		_ = ch.Close()
+	}
+}
+
+func (b *Rabbit) listenReplies(name string) (*amqp.Channel, <-chan amqp.Delivery, error) {
+	ch, err := b.out.channel(b.ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-expires": replyExpiry})
+	if err == nil {
+		var replies <-chan amqp.Delivery
+		if replies, err = ch.Consume(name, "", true, false, false, false, nil); err == nil {
+			return ch, replies, nil
+		}
+	}
+	_ = ch.Close()
+	return nil, nil, err
+}
+
+func (b *Rabbit) setReply(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.reply.changed)
+	b.reply = replyQueue{name: name, changed: make(chan struct{})}
 }
 
 func (b *Rabbit) answer(d *amqp.Delivery) {
