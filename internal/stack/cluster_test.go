@@ -139,7 +139,7 @@ func TestProcessOverTLSTellsSystemdAndDrains(t *testing.T) {
 	cancel()
 	heard(t, told, "STOPPING=1")
 	code, body, err := ask(t, cfg, "/healthcheck")
-	if err != nil || code != 503 || !strings.Contains(body, "stopping") {
+	if err != nil || code != 404 || !strings.Contains(body, "stopping") {
 		t.Errorf("while it drains: %d %s %v", code, body, err)
 	}
 	if code, _, err := ask(t, cfg, "/identity/v3"); err != nil || code != 200 {

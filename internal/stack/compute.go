@@ -54,8 +54,8 @@ func (s *Stack) novaService(ctx context.Context) (*nova.Service, error) {
 		return nil, err
 	}
 	cfg := nova.Config{Host: s.cfg.Host, ConsoleURL: s.cfg.ConsoleURL() + "/vnc_lite.html"}
-	if s.clustered() {
-		cfg.ServiceDownAfter = agentDownTime
+	if s.clustered() && !s.simulated() {
+		cfg.ServiceDownAfter = serviceDownTime
 	}
 	s.nova, err = nova.New(cfg, nova.Deps{
 		DB: d, Bus: s.bus, Clients: s.service("nova"), Clock: clock.System, Log: s.log,

@@ -8,7 +8,8 @@ import (
 )
 
 // healthcheck is readiness: 200 when every part runs and every probe has said
-// yes once, 503 with what is awaited otherwise. Load balancers and `up` ask it.
+// yes once, 404 while it is being stopped, 503 with what is awaited otherwise.
+// Load balancers and `up` ask it.
 //
 // A process that was ready stays so until it is told to stop: what it shares
 // with its copies on other servers (database, bus, Keystone) being away for a
@@ -17,7 +18,12 @@ import (
 func (s *Stack) healthcheck(w http.ResponseWriter, r *http.Request) {
 	waiting := s.waiting(r.Context())
 	w.Header().Set("Content-Type", "application/json")
-	if len(waiting) > 0 {
+	switch {
+	case s.draining.Load():
+		// To HAProxy, 404 is a server that gets nothing new and finishes what it
+		// has; after a 503 it would cut that off.
+		w.WriteHeader(http.StatusNotFound)
+	case len(waiting) > 0:
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	// The asker may have gone; there is nobody to tell.

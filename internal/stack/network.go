@@ -51,6 +51,7 @@ func buildNeutron(ctx context.Context, s *Stack) error {
 const (
 	failoverTime    = 4 * time.Second
 	agentDownTime   = 20 * time.Second
+	serviceDownTime = 30 * time.Second // nova's hosts, whose heartbeats are written in batches
 	heartbeatTime   = 5 * time.Second
 	l3HeartbeatTime = time.Second
 )

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/hastack/hastack/internal/authtoken"
 	"github.com/hastack/hastack/internal/bus"
@@ -126,6 +128,11 @@ func prepare(cfg *config.Config, log *slog.Logger) (*Stack, error) {
 // outward is the transport for calls to other processes.
 func (s *Stack) outward() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	// What waits for an answer from a virtual address that moved learns of it
+	// from the new holder, which does not know the connection, within seconds.
+	t.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
+	}}).DialContext
 	t.MaxIdleConnsPerHost, t.Proxy = 64, nil
 	if s.tls != nil {
 		t.TLSClientConfig = s.tls.Client("")
