@@ -17,6 +17,9 @@ const (
 	// defaultDeadline bounds how long a part may take to become healthy.
 	defaultDeadline = 90 * time.Second
 	healthEvery     = 500 * time.Millisecond
+	// sickAfter is how long a server may take to say that it is well before
+	// it is changed first.
+	sickAfter = 20 * time.Second
 )
 
 // changeOrder is the order in which changes are made and told.
@@ -197,6 +200,8 @@ func (c *Context) roll(ctx context.Context, p *Part, work []*delta) error {
 	sick := map[string]bool{}
 	var mu sync.Mutex
 	_ = c.each(ctx, work, func(ctx context.Context, d *delta) error {
+		ctx, cancel := context.WithTimeout(ctx, sickAfter)
+		defer cancel()
 		if !running([]*delta{d}) || p.Healthy != nil && p.Healthy(ctx, c, d.server) != nil {
 			mu.Lock()
 			sick[d.server.Name] = true
