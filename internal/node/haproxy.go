@@ -67,7 +67,7 @@ func (c haproxyCollector) writer(ctx context.Context, b *Backend) string {
 // whose lines end in "server_id=2 server_key=node02" or have the id alone.
 func stickServer(table []byte, b *Backend) string {
 	for line := range strings.Lines(string(table)) {
-		for _, f := range strings.Fields(line) {
+		for f := range strings.FieldsSeq(line) {
 			id, ok := strings.CutPrefix(f, "server_id=")
 			if !ok {
 				continue

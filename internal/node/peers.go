@@ -124,7 +124,7 @@ func (p *peers) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.receive(ctx, conn) })
 	defer wg.Wait()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	t := p.clock.NewTicker(p.period)
 	defer t.Stop()
 	buf := make([]byte, 0, beatSize)

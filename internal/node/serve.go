@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -101,7 +102,9 @@ func (a *Agent) serve(name string, l net.Listener, h http.Handler) lifecycle.Par
 		if err != nil {
 			err = srv.Close()
 		}
-		<-errs
+		if serr := <-errs; err == nil && !errors.Is(serr, http.ErrServerClosed) {
+			err = serr
+		}
 		return err
 	}}
 }

@@ -17,15 +17,13 @@ func escape(q string) string { return url.QueryEscape(q) }
 
 // plain takes the method and the URL off an error: who reads it knows them.
 func plain(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		if u.Timeout() {
 			return errors.New("no answer in time")
 		}
 		err = u.Err
 	}
-	var s *os.SyscallError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*os.SyscallError](err); ok {
 		return s.Err
 	}
 	return err
@@ -68,7 +66,7 @@ func (s *Source) askCloud(ctx context.Context) Cloud {
 }
 
 func fetch(ctx context.Context, sc *gophercloud.ServiceClient, path string, out any) error {
-	_, err := sc.Get(ctx, sc.ServiceURL(path), out, nil)
+	_, err := sc.Get(ctx, sc.ServiceURL(path), out, nil) //nolint:bodyclose // gophercloud closes it
 	return openstack.Fault(err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,9 +35,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	rec := httptest.NewRecorder()
-	for k, v := range w.header {
-		rec.Header()[k] = v
-	}
+	maps.Copy(rec.Header(), w.header)
 	switch {
 	case !ok:
 		rec.WriteHeader(http.StatusNotFound)
