@@ -100,7 +100,7 @@ ExecStartPost=/bin/sh -c 'echo 0 > ` + vipStateFile + `'
 ExecStopPost=/bin/sh -c 'echo 1 > ` + vipStateFile + `'
 Restart=always
 RestartSec=100ms
-Nice=-5
+Nice=-10
 OOMScoreAdjust=-900
 LimitNOFILE=65536
 `

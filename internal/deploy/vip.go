@@ -86,10 +86,10 @@ func vipScripts(t *topology.Topology, s *topology.Server) []File {
 // vipCheck asks HAProxy over loopback; no program is started for it but the
 // shell.
 var vipCheck = fmt.Sprintf(`#!/bin/bash
-# Succeeds if HAProxy answers within a second.
+# Succeeds if HAProxy answers within four seconds.
 exec 3<>/dev/tcp/127.0.0.1/%d || exit 1
 printf 'GET /alive HTTP/1.0\r\n\r\n' >&3 || exit 1
-read -r -t 0.9 line <&3 && [[ $line == *" 200 "* ]]
+read -r -t 4 line <&3 && [[ $line == *" 200 "* ]]
 `, haproxyAlivePort)
 
 // vipLeft ends connections to an address that has left. Both ends of a

@@ -91,6 +91,8 @@ type Deps struct {
 	Log   *slog.Logger
 	// Kill ends a unit's processes with SIGKILL; nil asks systemd.
 	Kill func(ctx context.Context, unit string) error
+	// RunDir has the pid files; "" is /run.
+	RunDir string
 	// Alive is called by each watcher's round, for systemd's watchdog; nil is none.
 	Alive func()
 }
@@ -102,11 +104,18 @@ type Guard struct {
 	log   *slog.Logger
 	kill  func(ctx context.Context, unit string) error
 	alive func()
+	run   string
 }
+
+// pidFile is a daemon's, below RunDir.
+func (g *Guard) pidFile(path string) string { return filepath.Join(g.run, filepath.Base(path)) }
 
 // New makes a guard; nothing is watched yet.
 func New(cfg *Config, d Deps) *Guard {
-	g := &Guard{cfg: cfg, clock: d.Clock, log: d.Log, kill: d.Kill, alive: d.Alive}
+	g := &Guard{cfg: cfg, clock: d.Clock, log: d.Log, kill: d.Kill, alive: d.Alive, run: d.RunDir}
+	if g.run == "" {
+		g.run = "/run"
+	}
 	if g.kill == nil {
 		g.kill = systemdKill
 	}

@@ -7,9 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +22,7 @@ import (
 func testGuard(t *testing.T, cfg Config, kill func(context.Context, string) error) *Guard {
 	t.Helper()
 	cfg.StateDir = t.TempDir()
-	return New(&cfg, Deps{Clock: clock.System, Log: slog.New(slog.DiscardHandler), Kill: kill})
+	return New(&cfg, Deps{Clock: clock.System, Log: slog.New(slog.DiscardHandler), Kill: kill, RunDir: cfg.StateDir})
 }
 
 func (g *Guard) read(t *testing.T, file string) string {
@@ -100,14 +103,50 @@ func TestHAProxyThatGoesOnHangingIsKilled(t *testing.T) {
 func TestRivalIsOneThatAdvertisesForAWhile(t *testing.T) {
 	var r row
 	now := time.Unix(1000, 0)
-	if r.heard(now) || r.heard(now.Add(200*time.Millisecond)) {
-		t.Error("two adverts are what a change of master looks like")
+	for at := time.Duration(0); at < rivalPatience; at += 200 * time.Millisecond {
+		if r.heard(now.Add(at)) {
+			t.Errorf("after %s a change of master may still be going on", at)
+		}
 	}
-	if !r.heard(now.Add(400 * time.Millisecond)) {
-		t.Error("adverts for 400 ms are a rival's")
+	if !r.heard(now.Add(rivalPatience)) {
+		t.Error("one who goes on advertising is a rival")
 	}
-	if r.heard(now.Add(2 * time.Second)) {
+	if r.heard(now.Add(3 * time.Second)) {
 		t.Error("an advert after a pause begins anew")
+	}
+}
+
+func TestProcessThatWasStoppedIsTold(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sleep 60 & wait")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	pid := filepath.Join(t.TempDir(), "pid")
+	if err := os.WriteFile(pid, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stopped("/proc", pid) {
+		t.Error("a process that runs counts as stopped")
+	}
+	wait := func(want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); stopped("/proc", pid) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("stopped is not %v", want)
+			}
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	wait(true)
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	wait(false)
+	if stopped("/proc", pid+".none") {
+		t.Error("a daemon that is not there counts as stopped")
 	}
 }
 

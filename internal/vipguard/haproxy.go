@@ -8,23 +8,27 @@ import (
 
 const (
 	haproxyEvery    = 250 * time.Millisecond
-	haproxyDeadline = 350 * time.Millisecond
-	// haproxyFalls are the checks in a row that must fail.
-	haproxyFalls = 2
+	haproxyDeadline = time.Second
+	// haproxyPatience is how long HAProxy may give no answer. It must outlast
+	// what a busy machine makes a program wait: when all load balancers are
+	// slow at once, giving the addresses away would leave them to nobody.
+	haproxyPatience = 3 * time.Second
 	// haproxyMercy is how long a HAProxy may hang before it is killed, so that
 	// systemd starts another.
-	haproxyMercy = 5 * time.Second
-	haproxyUnit  = "haproxy.service"
+	haproxyMercy   = 5 * time.Second
+	haproxyUnit    = "haproxy.service"
+	haproxyPIDFile = "/run/haproxy.pid"
 )
 
 // watchHAProxy asks HAProxy over loopback. That it has ended is told by its
-// unit, faster; this is for one that runs and does not answer.
+// unit, and that it was stopped by the kernel, both at once; asking finds one
+// that hangs.
 func (g *Guard) watchHAProxy(ctx context.Context) error {
 	client := &http.Client{Timeout: haproxyDeadline, Transport: &http.Transport{DisableKeepAlives: true}}
 	v := verdict{guard: g, file: AnswersFile}
 	tick := g.clock.NewTicker(haproxyEvery)
 	defer tick.Stop()
-	falls, since := 0, time.Time{}
+	last := g.clock.Now() // answer, or failure that was acted on
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,25 +36,29 @@ func (g *Guard) watchHAProxy(ctx context.Context) error {
 		case <-tick.C():
 		}
 		g.alive()
-		err := ask(ctx, client, "http://"+g.cfg.HAProxy+"/alive")
-		if err == nil {
-			falls = 0
+		why := "haproxy is stopped by a signal"
+		var err error
+		held := stopped("/proc", g.pidFile(haproxyPIDFile))
+		if !held {
+			why = "haproxy does not answer"
+			err = ask(ctx, client, "http://"+g.cfg.HAProxy+"/alive")
+		}
+		now := g.clock.Now()
+		if !held && err == nil {
+			last = now
 			if err := v.set(ctx, true, ""); err != nil {
 				return err
 			}
 			continue
 		}
-		if falls++; falls < haproxyFalls {
-			continue
+		silent := now.Sub(last)
+		if held || silent >= haproxyPatience {
+			if err := v.set(ctx, false, why, "error", err); err != nil {
+				return err
+			}
 		}
-		if !v.bad {
-			since = g.clock.Now()
-		}
-		if err := v.set(ctx, false, "haproxy does not answer", "error", err); err != nil {
-			return err
-		}
-		if g.clock.Now().Sub(since) > haproxyMercy {
-			since = g.clock.Now()
+		if silent > haproxyMercy {
+			last = now
 			if err := g.kill(ctx, haproxyUnit); err != nil {
 				g.log.WarnContext(ctx, "end a haproxy that hangs", "error", err)
 			}

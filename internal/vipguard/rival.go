@@ -16,11 +16,12 @@ const (
 	vrrpProtocol = "ip4:112"
 	// rivalPatience is how long two servers may say that they hold an address
 	// before this one's keepalived counts as hanging: one that works settles it
-	// with its next advert.
-	rivalPatience = 400 * time.Millisecond
+	// with its next advert, one that was stopped never does.
+	rivalPatience = 800 * time.Millisecond
 	// rivalPause ends a row of adverts.
 	rivalPause     = 600 * time.Millisecond
 	keepalivedUnit = "keepalived.service"
+	keepalivedPID  = "/run/keepalived.pid"
 )
 
 // An advert is what the guard needs of a VRRP packet.
@@ -84,7 +85,7 @@ func (g *Guard) watchRivals(ctx context.Context) error {
 			*r = row{} // it gives the address up
 			continue
 		}
-		if !r.heard(g.clock.Now()) {
+		if !r.heard(g.clock.Now()) && !stopped("/proc", g.pidFile(keepalivedPID)) {
 			continue
 		}
 		*r = row{}
