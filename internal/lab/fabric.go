@@ -162,10 +162,10 @@ func (l *Lab) wireOperator(s *state) error {
 		"bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0"})
 }
 
-// unplug takes a server off the switches at once: both ends of its cables go.
+// unplug takes servers off the switches at once: both ends of their cables go.
 // It goes by what the ports are labelled, so that it works for a server that
 // the topology does not have any more.
-func (l *Lab) unplug(server string) error {
+func (l *Lab) unplug(servers ...string) error {
 	if !nsAlive(l.nsName(fabricName)) {
 		return nil
 	}
@@ -174,7 +174,10 @@ func (l *Lab) unplug(server string) error {
 		if err != nil {
 			return err
 		}
-		all = slices.DeleteFunc(all, func(x netlink.Link) bool { return !strings.HasPrefix(x.Attrs().Alias, server+"/") })
+		all = slices.DeleteFunc(all, func(x netlink.Link) bool {
+			server, _, labelled := strings.Cut(x.Attrs().Alias, "/")
+			return !labelled || !slices.Contains(servers, server)
+		})
 		for _, link := range all { // down first: that is quick, and all legs go within a millisecond
 			if err := h.LinkSetDown(link); err != nil && !errors.Is(err, unix.ENODEV) {
 				return err

@@ -69,7 +69,7 @@ func (l *Lab) prepare(server string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	for _, d := range []string{"upper/root/.ssh", "upper/etc/ssh", "upper/etc/systemd/system/chrony.service.d",
+	for _, d := range []string{"upper/root/.ssh", "upper/etc/ssh", "upper/etc/default", "upper/etc/systemd/system/chrony.service.d",
 		"upper/etc/systemd/journald.conf.d", "work", "root"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
@@ -119,6 +119,7 @@ func (l *Lab) identity(server, upper string) error {
 		{"etc/hosts", hosts, 0o644},
 		{"etc/machine-id", hex.EncodeToString(id[:16]) + "\n", 0o444},
 		{"etc/resolv.conf", "", 0o644},
+		{"etc/default/locale", "LANG=C.UTF-8\n", 0o644},
 		{"etc/ssh/ssh_host_ed25519_key", string(hostKey), 0o600},
 		{"etc/ssh/ssh_host_ed25519_key.pub", string(hostPub), 0o644},
 		{"etc/systemd/system/chrony.service.d/lab.conf", chronyDropIn, 0o644},

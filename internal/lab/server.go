@@ -71,9 +71,11 @@ func (l *Lab) Kill(ctx context.Context, server string) error {
 // PowerOff pulls the power cords of all servers at once.
 func (l *Lab) PowerOff(ctx context.Context) error {
 	return l.change(ctx, func(*state) error {
-		var errs []error
+		// No server must see the others go before it goes itself.
+		errs := []error{l.unplug(l.Servers()...)}
 		for _, s := range l.Servers() {
-			errs = append(errs, l.unplug(s))
+			_, err := killOnce(l.cgroups, s)
+			errs = append(errs, err)
 		}
 		for _, s := range l.Servers() {
 			errs = append(errs, l.powerOff(ctx, s))
@@ -226,20 +228,9 @@ func killGroup(ctx context.Context, c *cgroups, server string) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	for {
-		pids, err := c.pids(server)
+		pids, err := killOnce(c, server)
 		if err != nil || len(pids) == 0 {
 			return err
-		}
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return err
-			}
-		}
-		// A frozen process dies when it is thawed.
-		if server != "" {
-			if err := c.freeze(server, false); err != nil {
-				return err
-			}
 		}
 		select {
 		case <-ctx.Done():
@@ -247,6 +238,23 @@ func killGroup(ctx context.Context, c *cgroups, server string) error {
 		case <-clock.System.After(2 * time.Millisecond):
 		}
 	}
+}
+
+// killOnce kills every process that a group has now, and returns them.
+func killOnce(c *cgroups, server string) ([]int, error) {
+	pids, err := c.pids(server)
+	if err != nil || len(pids) == 0 {
+		return nil, err
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, err
+		}
+	}
+	if server != "" { // a frozen process dies when it is thawed
+		err = c.freeze(server, false)
+	}
+	return pids, err
 }
 
 // removeGroup takes the groups away; the kernel lets go of them a moment after
