@@ -3,7 +3,6 @@ package cli
 import (
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -11,9 +10,6 @@ import (
 	"github.com/hastack/hastack/internal/node"
 	"github.com/hastack/hastack/internal/telemetry"
 )
-
-// agentGCPercent keeps the agent's heap small: it makes little garbage.
-const agentGCPercent = 50
 
 // nodeRunCommand is the agent that deploy starts on every server.
 func (a *app) nodeRunCommand() *cobra.Command {
@@ -33,9 +29,6 @@ func (a *app) nodeRunCommand() *cobra.Command {
 			l, err := telemetry.ParseLevel(level)
 			if err != nil {
 				return usageError{err}
-			}
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(agentGCPercent)
 			}
 			log := telemetry.NewLogger(a.err, l).With("host", cfg.Server, "service", "node")
 			agent, err := node.New(cfg, node.Deps{Clock: clock.System, Log: log, Version: release()})

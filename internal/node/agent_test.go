@@ -211,7 +211,7 @@ func (panics) Collect(context.Context) (Facts, error) { panic("out of range") }
 
 func TestBrokenCollectorTakesNobodyWithIt(t *testing.T) {
 	a := &Agent{cfg: &Config{Server: "one"}, deps: Deps{Clock: clock.System, Log: quiet},
-		collectors: []Collector{panics{}, hostCollector{proc()}},
+		collectors: []Collector{panics{}, &hostCollector{root: proc()}},
 		facts:      make([]Facts, 2), told: make([]CollectorState, 2), due: make([]time.Time, 2), active: make([]time.Time, 2)}
 	for i := range a.collectors {
 		if !a.take(i, clock.System.Now()) || a.take(i, clock.System.Now()) {

@@ -47,10 +47,10 @@ func TestHostIsReadFromProc(t *testing.T) {
 		"proc/cpuinfo": file("processor\t: 0\nmodel name\t: x\n\nprocessor\t: 1\n"), "proc/sys/kernel/random/boot_id": file("b00\n"),
 	}
 	want := &Host{Uptime: time.Hour, BootID: "b00", CPUs: 2, Load1: .42, MemoryTotal: 2 << 20, MemoryAvailable: 1 << 20, SwapUsed: 40 << 10}
-	if diff := cmp.Diff(want, collected(t, hostCollector{root}).Host); diff != "" {
+	if diff := cmp.Diff(want, collected(t, &hostCollector{root: root}).Host); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := (hostCollector{fstest.MapFS{"proc/meminfo": file("nonsense")}}).Collect(t.Context()); err == nil {
+	if _, err := (&hostCollector{root: fstest.MapFS{"proc/meminfo": file("nonsense")}}).Collect(t.Context()); err == nil {
 		t.Error("a machine without memory is no error")
 	}
 }

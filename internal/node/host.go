@@ -13,13 +13,16 @@ import (
 )
 
 // hostCollector reads memory, load and uptime.
-type hostCollector struct{ root fs.FS }
+type hostCollector struct {
+	root fs.FS
+	cpus int // counted once: the kernel asks every one of them to answer
+}
 
-func (hostCollector) Name() string         { return "host" }
-func (hostCollector) Every() time.Duration { return 5 * time.Second }
+func (*hostCollector) Name() string         { return "host" }
+func (*hostCollector) Every() time.Duration { return 5 * time.Second }
 
 // Collect reads /proc.
-func (c hostCollector) Collect(context.Context) (Facts, error) {
+func (c *hostCollector) Collect(context.Context) (Facts, error) {
 	h := &Host{}
 	mem, err := fs.ReadFile(c.root, "proc/meminfo")
 	if err != nil {
@@ -51,10 +54,12 @@ func (c hostCollector) Collect(context.Context) (Facts, error) {
 		s, _ := strconv.ParseFloat(f[0], 64)
 		h.Uptime = time.Duration(s * float64(time.Second)).Truncate(time.Second)
 	}
-	stat, err := fs.ReadFile(c.root, "proc/cpuinfo")
-	if err == nil {
-		h.CPUs = bytes.Count(stat, []byte("processor\t"))
+	if c.cpus == 0 {
+		if info, err := fs.ReadFile(c.root, "proc/cpuinfo"); err == nil {
+			c.cpus = bytes.Count(info, []byte("processor\t"))
+		}
 	}
+	h.CPUs = c.cpus
 	if id, err := fs.ReadFile(c.root, "proc/sys/kernel/random/boot_id"); err == nil {
 		h.BootID = strings.TrimSpace(string(id))
 	}

@@ -15,7 +15,7 @@ import (
 // of galera and rabbit.
 func hostCollectors(cfg *Config, deps Deps, files *tlsfiles.Files) []Collector {
 	list := []Collector{
-		hostCollector{deps.Root},
+		&hostCollector{root: deps.Root},
 		diskCollector{cfg.disks(), unix.Statfs},
 		clockCollector{chronyTracking},
 		certificateCollector{cfg.Certificates, deps.Clock},

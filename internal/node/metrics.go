@@ -45,18 +45,29 @@ func Metrics() []Metric {
 }
 
 // figures is the agent's state as Prometheus takes it.
-type figures struct{ state func() *State }
+type figures struct {
+	state func() *State
+	list  []figure
+	descs []*prometheus.Desc // by index of list
+}
+
+func newFigures(state func() *State) *figures {
+	g := &figures{state: state, list: figuresOf()}
+	for _, f := range g.list {
+		g.descs = append(g.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
+	}
+	return g
+}
 
 // Describe says nothing: what there is depends on the server.
-func (figures) Describe(chan<- *prometheus.Desc) {}
+func (*figures) Describe(chan<- *prometheus.Desc) {}
 
 // Collect turns one state into figures.
-func (g figures) Collect(ch chan<- prometheus.Metric) {
+func (g *figures) Collect(ch chan<- prometheus.Metric) {
 	s := g.state()
-	for _, f := range figuresOf() {
-		desc := prometheus.NewDesc(f.name, f.help, f.labels, nil)
+	for i, f := range g.list {
 		f.from(s, func(v float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(desc, f.kind, v, labels...)
+			ch <- prometheus.MustNewConstMetric(g.descs[i], f.kind, v, labels...)
 		})
 	}
 }

@@ -76,7 +76,7 @@ func (a *Agent) handler() http.Handler {
 		_ = json.NewEncoder(w).Encode(a.State())
 	})
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(figures{a.State})
+	reg.MustRegister(newFigures(a.State))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}))
 	return mux
 }
