@@ -67,7 +67,11 @@ func (g *figures) Collect(ch chan<- prometheus.Metric) {
 	s := g.state()
 	for i, f := range g.list {
 		f.from(s, func(v float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(g.descs[i], f.kind, v, labels...)
+			m, err := prometheus.NewConstMetric(g.descs[i], f.kind, v, labels...)
+			if err != nil { // a label that is no text: the others matter
+				m = prometheus.NewInvalidMetric(g.descs[i], err)
+			}
+			ch <- m
 		})
 	}
 }

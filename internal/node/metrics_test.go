@@ -1,12 +1,31 @@
 package node
 
 import (
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hastack/hastack/internal/clock"
 )
+
+// TestOneBadFigureHidesNoOther scrapes a state that has a thing twice and a
+// label that is no text.
+func TestOneBadFigureHidesNoOther(t *testing.T) {
+	a := &Agent{cfg: &Config{Server: "one"}, deps: Deps{Clock: clock.System}, collectors: []Collector{guestCollector{}},
+		told: make([]CollectorState, 1), active: make([]time.Time, 1), facts: []Facts{func(s *State) {
+			s.Disks = []Disk{{Path: "/", Free: 1}, {Path: "/", Free: 1}, {Path: "/\xff", Free: 2}}
+			s.Host = &Host{Load1: 0.5}
+		}}}
+	rec := httptest.NewRecorder()
+	a.handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	if body := rec.Body.String(); rec.Code != 200 || !strings.Contains(body, "\nhastack_host_load1 0.5\n") || strings.Count(body, "\nhastack_disk_free_bytes") != 1 {
+		t.Errorf("%d:\n%s", rec.Code, body)
+	}
+}
 
 // TestEveryMetricIsDocumented holds doc/ops/metrics.md and the table together.
 func TestEveryMetricIsDocumented(t *testing.T) {

@@ -77,7 +77,9 @@ func (a *Agent) handler() http.Handler {
 	})
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(newFigures(a.State))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		DisableCompression: true, ErrorHandling: promhttp.ContinueOnError, // one bad figure hides no other
+	}))
 	return mux
 }
 
