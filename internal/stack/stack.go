@@ -54,6 +54,7 @@ type Stack struct {
 	probes   []probe
 	serving  atomic.Bool // every part runs
 	ready    atomic.Bool // every probe said yes once
+	built    atomic.Bool // every route is there
 	draining atomic.Bool
 	awaited  atomic.Pointer[string] // what New waits for
 }
@@ -101,6 +102,7 @@ func New(ctx context.Context, cfg *config.Config, roles []string, log *slog.Logg
 			return nil, fmt.Errorf("build %s: %w", r.name, err)
 		}
 	}
+	s.built.Store(true)
 	return s, nil
 }
 

@@ -35,11 +35,25 @@ func (s *Stack) listen() (*web, error) {
 		l = tls.NewListener(l, s.tls.Asking())
 	}
 	w := &web{listener: l, ended: make(chan error, 1), server: &http.Server{
-		Handler: s.mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: s.onceBuilt(s.mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}}
 	go func() { w.ended <- w.server.Serve(l) }()
 	return w, nil
+}
+
+// onceBuilt answers 503 until every route is there: a load balancer that has not
+// noticed a restart yet sends requests, and a 404 would tell their clients that
+// what they ask for does not exist.
+func (s *Stack) onceBuilt(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.built.Load() && r.URL.Path != "/healthcheck" && r.URL.Path != "/metrics" {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "this process is starting", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // part finishes open requests when the process stops.
