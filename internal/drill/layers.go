@@ -117,6 +117,8 @@ func flatten(path string, v any, into map[string]string) {
 			flatten(fmt.Sprintf("%s[%s]", path, label(x, i)), x, into)
 		}
 	case string:
+		// A load balancer shows that a check is under way with a star.
+		v = strings.TrimPrefix(v, "* ")
 		if _, err := time.Parse(time.RFC3339Nano, v); err != nil {
 			into[strings.TrimPrefix(path, ".")] = v
 		}

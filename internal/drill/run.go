@@ -295,13 +295,14 @@ func (r *Run) account(ctx context.Context, round *Round) error {
 
 // finish judges all writes once more, cleans up and writes the last report.
 func (r *Run) finish(ctx context.Context) error {
+	stopped := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
 	defer cancel()
 	v, err := r.writer.verify(ctx, r.target.Clock)
 	if err == nil {
 		r.report.Ledgers = []Verdict{*v}
 	}
-	if !r.opts.Keep && err == nil {
+	if !r.opts.Keep && !stopped && err == nil {
 		r.say("deleting what the drill wrote")
 		left, e := r.writer.clean(ctx, r.target.Clock)
 		if left > 0 {

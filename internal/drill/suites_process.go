@@ -95,6 +95,15 @@ func victim(t *topology.Topology, role string) string {
 	return list[len(list)-1].Name
 }
 
+// sendSignal signals the main process of a unit, or all its descendants too. It
+// goes by process ids: systemctl kill asks the control group, which a nested
+// one may refuse.
+const sendSignal = `main=$(systemctl show -p MainPID --value %[3]s.service)
+[ "${main:-0}" -gt 0 ] || { echo "%[3]s does not run" >&2; exit 1; }
+below() { for p in "$@"; do echo "$p"; below $(pgrep -P "$p"); done; }
+case %[1]s in all) pids=$(below "$main") ;; *) pids=$main ;; esac
+kill -%[2]s $pids`
+
 // signal kills (KILL) or freezes (STOP) a unit's process.
 func signal(t *Target, how string, p process, where string, which func(ctx context.Context) (string, error)) *Fault {
 	word, kind := "kill -9 ", KindProcess
@@ -118,7 +127,7 @@ func signal(t *Target, how string, p process, where string, which func(ctx conte
 			return err
 		},
 		Inject: func(ctx context.Context) error {
-			_, err := t.on(ctx, server, fmt.Sprintf("systemctl kill --kill-whom=%s -s %s %s.service", whom, how, p.unit))
+			_, err := t.on(ctx, server, fmt.Sprintf(sendSignal, whom, how, p.unit))
 			return err
 		}}
 	if how == "STOP" {
@@ -128,7 +137,7 @@ func signal(t *Target, how string, p process, where string, which func(ctx conte
 				return nil
 			}
 			// What its watchdog has killed meanwhile is not there to be thawed.
-			_, err := t.on(ctx, server, fmt.Sprintf("systemctl kill --kill-whom=all -s CONT %s.service || true", p.unit))
+			_, err := t.on(ctx, server, fmt.Sprintf("( "+sendSignal+" ) || true", "all", "CONT", p.unit))
 			return err
 		}
 	}

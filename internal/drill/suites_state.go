@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,7 +30,7 @@ func allDatabases(t *Target) *Fault {
 			g, ctx := errgroup.WithContext(ctx)
 			for _, s := range t.Topology.With(topology.RoleControl) {
 				g.Go(func() error {
-					_, err := t.on(ctx, s.Name, "systemctl kill --kill-whom=main -s KILL mariadb.service")
+					_, err := t.on(ctx, s.Name, fmt.Sprintf(sendSignal, "main", "KILL", "mariadb"))
 					return err
 				})
 			}
@@ -61,7 +62,7 @@ systemctl start mariadb.service`
 	fillDisk = `dd if=/dev/zero of=/var/lib/mysql/hastack-drill-filler bs=64k 2>/dev/null; df -k --output=avail /var/lib/mysql | tail -1`
 	freeDisk = `rm -f /run/hastack-drill/hastack-drill-filler`
 	ownDisk  = `mountpoint -q /var/lib/mysql || exit 0
-systemctl stop mariadb.service || systemctl kill -s KILL mariadb.service
+systemctl stop mariadb.service
 umount /var/lib/mysql && umount /run/hastack-drill && rmdir /run/hastack-drill
 systemctl reset-failed mariadb.service
 systemctl start --no-block mariadb.service`
@@ -107,8 +108,8 @@ func wiped(t *Target) *Fault {
 	return &Fault{Name: "a database wiped, rejoins", Kind: KindState, Alarms: alarmsOf(KindState), Hold: 3 * time.Second, Settle: 5 * time.Minute,
 		Prepare: func(ctx context.Context) (err error) { server, err = t.otherDatabase(ctx); return err },
 		Inject: func(ctx context.Context) error {
-			_, err := t.within(ctx, time.Minute, server, `set -e
-systemctl kill --kill-whom=all -s KILL mariadb.service
+			_, err := t.within(ctx, time.Minute, server, fmt.Sprintf(sendSignal, "main", "KILL", "mariadb")+`
+set -e
 systemctl stop mariadb.service
 find /var/lib/mysql -mindepth 1 -delete`)
 			return err
