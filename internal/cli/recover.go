@@ -67,7 +67,7 @@ func (a *app) recoverDatabaseCommand() *cobra.Command {
 				return err
 			}
 			_, _ = fmt.Fprintf(a.out, "begin with the data of %s: hastack recover database --from %s --yes\n", from, from)
-			return deploy.ResumeDatabases(cmd.Context(), c)
+			return deploy.ResumeDatabases(cmd.Context(), c, positions)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "the server whose data counts")

@@ -129,8 +129,14 @@ func wakeAgent(ctx context.Context, c *Context, s *topology.Server) error {
 }
 
 // ResumeDatabases starts again what DatabasePositions stopped.
-func ResumeDatabases(ctx context.Context, c *Context) error {
-	return c.Everywhere(ctx, controlServers(c.Topology), func(ctx context.Context, s *topology.Server) error {
+func ResumeDatabases(ctx context.Context, c *Context, stopped []DatabasePosition) error {
+	var servers []*topology.Server
+	for _, p := range stopped {
+		if p.Error == "" {
+			servers = append(servers, c.Topology.Server(p.Server))
+		}
+	}
+	return c.Everywhere(ctx, servers, func(ctx context.Context, s *topology.Server) error {
 		_, err := c.Run(ctx, s, "systemctl reset-failed mariadb 2>/dev/null; systemctl start --no-block mariadb", nil)
 		return errors.Join(err, wakeAgent(ctx, c, s))
 	})
