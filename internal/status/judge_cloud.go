@@ -202,6 +202,9 @@ func (j *judge) alarms() {
 	if j.r.Alarms.Firing == nil {
 		j.r.Alarms.Firing = []Alarm{}
 	}
+	if !j.r.Alarms.Known && slices.ContainsFunc(j.t.Monitors(), func(s *topology.Server) bool { return j.state(s) != nil }) {
+		j.problem("alarms", anchorMonitor, time.Time{}, "no monitor answers: nobody would be told of a fault")
+	}
 	// An alarm about what was told above says it twice; one about anything
 	// else must not go unseen.
 	said := slices.Clone(j.r.Problems)

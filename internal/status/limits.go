@@ -59,6 +59,7 @@ const (
 	anchorAudit         = "AuditFindings"
 	anchorUnseen        = "AuditUnseen"
 	anchorOverdue       = "AuditOverdue"
+	anchorMonitor       = "MonitorDown"
 )
 
 // follows names, for an alarm that is only the consequence of something else,

@@ -195,6 +195,7 @@ func TestEveryFaultIsNamedWithItsRunbook(t *testing.T) {
 		{"agent", "node02", "L3 agent does not report", "service-not-ready", func(s *Seen, _ *node.State) { s.Cloud.Network.Agents[1].Up = false }},
 		{"compute", "node03", "nova-compute does not report", "service-not-ready", func(s *Seen, _ *node.State) { s.Cloud.Compute.Services[4].Up = false }},
 		{"audit", "audit", "3 findings: hastack audit names them", "audit-findings", func(_ *Seen, st *node.State) { st.Audit.Findings, st.Audit.At = 3, now }},
+		{"blind", "alarms", "no monitor answers: nobody would be told of a fault", "monitor-down", func(s *Seen, _ *node.State) { s.Alarms.Known = false }},
 		{"version", "node01", "runs version 0.9, the others 1.0", "versions-differ", func(_ *Seen, st *node.State) { st.Version = "0.9" }},
 		{"collector", "node01", "cannot look at clock: no such program", "collector-fails", func(_ *Seen, st *node.State) {
 			st.Collectors = []node.CollectorState{{Name: "clock", Error: "no such program"}}
