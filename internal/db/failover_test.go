@@ -58,7 +58,7 @@ func TestGaleraProbe(t *testing.T) {
 		}
 		close(periods)
 	}()
-	fmt.Println("ready")
+	_, _ = os.Stdout.WriteString("ready\n")
 	for {
 		p, more := probePeriod(t.Context(), d, periods)
 		if !more {
@@ -68,7 +68,7 @@ func TestGaleraProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Println("PROBED " + string(b))
+		_, _ = os.Stdout.WriteString("PROBED " + string(b) + "\n")
 	}
 }
 
