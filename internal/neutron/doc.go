@@ -22,6 +22,7 @@
 // A port is DOWN until the agent of its host reports it up, then ACTIVE; ERROR
 // if the agent could not configure it; DOWN again when it is unbound or moves.
 //
-// Not done here: subnet pools, address groups and scopes, QoS, trunks, port
-// forwarding, HA and distributed routers; their URLs answer 501.
+// In a cluster a router moves off a dead agent within seconds; VRRP and
+// distributed routers are not done, nor are subnet pools, address groups and
+// scopes, QoS, trunks and port forwarding; their URLs answer 501.
 package neutron
