@@ -256,7 +256,6 @@ func (b *Rabbit) takeReplies() {
 	for pause := 50 * time.Millisecond; b.ctx.Err() == nil; pause = min(2*pause, 2*time.Second) {
 		ch, replies, err := b.listenReplies(name)
 		if err != nil {
-			// The queue may have its home on a member that is down: take another.
 			name = "reply." + ids.Hex()
 			sleep(b.ctx, jitter(pause))
 			continue
@@ -268,6 +267,10 @@ func (b *Rabbit) takeReplies() {
 		}
 		b.setReply("")
 		_ = ch.Close()
+		// The old queue may have its home on a member that is gone, and asking
+		// for it there takes as long as the others need to give that member up.
+		// What is still answered there was asked again by then.
+		name = "reply." + ids.Hex()
 	}
 }
 
