@@ -12,10 +12,10 @@ const (
 	// haproxyPatience is how long HAProxy may give no answer. It must outlast
 	// what a busy machine makes a program wait: when all load balancers are
 	// slow at once, giving the addresses away would leave them to nobody.
-	haproxyPatience = 3 * time.Second
+	haproxyPatience = 5 * time.Second
 	// haproxyMercy is how long a HAProxy may hang before it is killed, so that
 	// systemd starts another.
-	haproxyMercy   = 5 * time.Second
+	haproxyMercy   = 8 * time.Second
 	haproxyUnit    = "haproxy.service"
 	haproxyPIDFile = "/run/haproxy.pid"
 )

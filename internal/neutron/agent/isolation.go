@@ -21,15 +21,24 @@ import (
 // server waits for before it moves routers.
 const isolatedAfter = 3 * time.Second
 
+// minorityFor is how long no majority must have been in reach: a few pings are
+// lost on a busy network.
+const minorityFor = 2 * time.Second
+
 // watchIsolation fences the gateways of this host while it is isolated. It
 // does not wait for the loop, which may be waiting for the server.
 func (a *Agent) watchIsolation(ctx context.Context) {
 	if !a.runs(PartL3) || len(a.cfg.Members) == 0 {
 		return
 	}
+	var connected time.Time // when a majority was last in reach
 	err := reach.Watch(ctx, a.clock, a.cfg.Address, a.cfg.Members, func(reached, all int) error {
-		unheard := a.clock.Now().Sub(time.Unix(0, a.lastBeat.Load()))
-		if isolated := unheard > isolatedAfter && 2*reached <= all; !isolated {
+		now := a.clock.Now()
+		if 2*reached > all || connected.IsZero() {
+			connected = now
+		}
+		unheard := now.Sub(time.Unix(0, a.lastBeat.Load()))
+		if unheard <= isolatedAfter || now.Sub(connected) <= minorityFor {
 			return nil
 		}
 		if a.fenced.CompareAndSwap(false, true) {
