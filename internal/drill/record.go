@@ -137,6 +137,8 @@ type Audit struct {
 	// CleanMS is when it found nothing, since the healing; -1 if it never did.
 	CleanMS  int64    `json:"clean_ms"`
 	Findings []string `json:"findings,omitempty"`
+	// Error is why the auditor did not answer, when it was asked last.
+	Error string `json:"error,omitempty"`
 }
 
 // ProbeResult is what one probe saw.

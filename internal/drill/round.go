@@ -201,12 +201,11 @@ func (w *roundRun) after(ctx context.Context) {
 		try, cancel := context.WithTimeout(ctx, 20*time.Second)
 		findings, err := w.target.Audit(try)
 		cancel()
-		if err != nil {
-			findings = []string{"the auditor did not answer: " + err.Error()}
-		}
 		since := w.probes.now() - w.healedAt
-		w.rec.Audit.Findings = findings
-		if len(findings) == 0 {
+		w.rec.Audit.Findings, w.rec.Audit.Error = findings, ""
+		if err != nil {
+			w.rec.Audit.Error = err.Error()
+		} else if len(findings) == 0 {
 			w.rec.Audit.CleanMS = ms(since)
 			break
 		}

@@ -256,20 +256,18 @@ func (r *Run) say(format string, args ...any) {
 // remains would measure both.
 func (r *Run) ready(ctx context.Context) error {
 	r.say("waiting until the cluster is healthy")
-	var err error
-	for range 100 {
-		try, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err = r.target.Healthy(try)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if e := sleep(ctx, r.target.Clock, 2*time.Second); e != nil {
-			return errStopped
-		}
+	err := r.target.untilHealthy(ctx, readyTime)
+	if ctx.Err() != nil {
+		return errStopped
 	}
-	return fmt.Errorf("the cluster is not healthy: %w; see hastack status", err)
+	if err != nil {
+		return fmt.Errorf("the cluster is not healthy: %w; see hastack status", err)
+	}
+	return nil
 }
+
+// readyTime bounds the wait for health before a round.
+const readyTime = 5 * time.Minute
 
 // account reads the writes back and charges new losses to the round.
 func (r *Run) account(ctx context.Context, round *Round) error {
@@ -301,6 +299,10 @@ func (r *Run) finish(ctx context.Context) error {
 	v, err := r.writer.verify(ctx, r.target.Clock)
 	if err == nil {
 		r.report.Ledgers = []Verdict{*v}
+	}
+	if len(r.target.DatabaseSecrets) > 0 && !stopped {
+		r.say("looking for credentials of the database at the agents")
+		r.report.Checks = append(r.report.Checks, CheckAgents(ctx, r.target))
 	}
 	if !r.opts.Keep && !stopped && err == nil {
 		r.say("deleting what the drill wrote")
