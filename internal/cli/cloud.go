@@ -11,7 +11,6 @@ import (
 
 	"github.com/hastack/hastack/internal/cluster"
 	"github.com/hastack/hastack/internal/config"
-	"github.com/hastack/hastack/internal/lab"
 )
 
 // A cloud is what the client commands talk to: the one-machine cloud of a state
@@ -80,7 +79,7 @@ func (a *app) openCluster() (*cluster.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, lab.Enter(a.labState(), d.Topology.Name)
+	return d, enterLab(a.labState(), d.Topology.Name, a.stateDir)
 }
 
 // labState is the state directory that holds the labs: the one that the cluster

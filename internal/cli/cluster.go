@@ -31,14 +31,14 @@ func (a *app) clusterOf(f clusterFlag, file string) (*cluster.Dir, []byte, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := lab.Enter(a.stateDir, t.Name); err != nil {
-		return nil, nil, err
-	}
 	dir := f.dir
 	if dir == "" {
 		dir = cluster.DefaultPath(a.stateDir, t.Name)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, nil, err
+	}
+	if err := enterLab(a.stateDir, t.Name, dir); err != nil {
 		return nil, nil, err
 	}
 	d, err := cluster.Ensure(dir, t)
@@ -72,10 +72,33 @@ func (a *app) deployedCluster(f clusterFlag) (*cluster.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lab.Enter(a.stateDir, d.Topology.Name); err != nil {
+	if err := enterLab(a.stateDir, d.Topology.Name, dir); err != nil {
 		return nil, err
 	}
 	return d, a.labAccess(d)
+}
+
+// labMark is the file in a cluster's directory that says that its servers are a
+// lab's.
+const labMark = "of-a-lab"
+
+// enterLab moves into the lab of a cluster if there is one. The cluster of a
+// lab that is down is refused: its addresses lead elsewhere, or to strangers.
+func enterLab(stateDir, name, dir string) error {
+	if err := lab.Enter(stateDir, name); err != nil {
+		return err
+	}
+	mark := filepath.Join(dir, labMark)
+	if lab.Entered() {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(mark, nil, 0o600)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		return fmt.Errorf("the servers of %s are a lab's, and no lab %s is up in %s: start it (hastack lab up TOPOLOGY), or remove %s", name, name, stateDir, dir)
+	}
+	return nil
 }
 
 // labAccess uses the key of the lab, and the pins that end with the lab.

@@ -43,6 +43,9 @@ func Enter(stateDir, name string) error {
 	return l.execIn(self, append([]string{self}, os.Args[1:]...))
 }
 
+// Entered tells that Enter, or Exec, brought this process into a lab.
+func Entered() bool { return os.Getenv(entered) != "" }
+
 func inOperator(l *Lab) bool {
 	ours, err := os.Stat("/proc/thread-self/ns/net")
 	theirs, err2 := os.Stat(l.OperatorNetNS())

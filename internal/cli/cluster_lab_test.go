@@ -1,0 +1,25 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestTheClusterOfALabThatIsDownIsRefused(t *testing.T) {
+	state := t.TempDir()
+	dir := filepath.Join(state, "clusters", "three")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := enterLab(state, "three", dir); err != nil {
+		t.Fatalf("a cluster that is no lab's is refused: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, labMark), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := enterLab(state, "three", dir); err == nil || !strings.Contains(err.Error(), "hastack lab up") {
+		t.Fatalf("its addresses would be asked from here: %v", err)
+	}
+}
