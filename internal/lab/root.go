@@ -114,7 +114,7 @@ apt-get update -qq
 apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 %s
 apt-get clean
 rm -rf /var/lib/apt/lists/* %s
-find /etc/systemd/system -mindepth 2 -type l -newer /tmp/begun ! -name logrotate.timer -delete
+find /etc/systemd/system -mindepth 1 -type l -newer /tmp/begun ! -name logrotate.timer -delete
 mkdir -p /var/lib/mysql && chown mysql:mysql /var/lib/mysql && chmod 755 /var/lib/mysql`
 
 // install fills upper, a layer over base, with the packages of a cluster. Its
