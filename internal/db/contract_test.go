@@ -363,6 +363,26 @@ func TestMigrationsRunOnceWhoeverComesFirst(t *testing.T) {
 	}
 }
 
+// A migration that was interrupted anywhere is finished by the next run.
+func TestMigrationGoesOnWhereItWasInterrupted(t *testing.T) {
+	whole := []string{"CREATE TABLE own (id VARCHAR(36) NOT NULL PRIMARY KEY);", "INSERT INTO own (id) VALUES ('1');",
+		"CREATE INDEX own_id ON own (id);", "ALTER TABLE things ADD COLUMN own VARCHAR(36) NULL;", "CREATE UNIQUE INDEX things_own ON things (own);"}
+	for n := range whole {
+		d := dbtest.New(t, schema())
+		half := strings.Join(whole[:n+1], "\n") + "\nSELECT there_is_no_such_column FROM things;"
+		if err := d.Migrate(t.Context(), schema(half)); err == nil {
+			t.Fatal("the interrupted migration passes")
+		}
+		if err := d.Migrate(t.Context(), schema(strings.Join(whole, "\n"))); err != nil {
+			t.Fatalf("after %d statements: %v", n+1, err)
+		}
+		insert(t, d, &thing{ID: "1", Name: "a"})
+		if n := count(t, d, "own IS NULL"); n != 1 {
+			t.Errorf("%d rows after the migration, want 1", n)
+		}
+	}
+}
+
 const childEnv = "HASTACK_DB_TEST_CHILD"
 
 // TestCommittedRowsSurviveKill kills a writer that reports each commit the

@@ -22,16 +22,36 @@ import (
 // migrateWait bounds how long one process waits for another that migrates.
 const migrateWait = 2 * time.Minute
 
+// migrateAttempts is how often a migration is begun while servers come and go.
+const migrateAttempts = 6
+
 // Migrate applies the goose files (0001_name.sql, found anywhere in the file
 // systems) that this database has not seen yet, in the order of their numbers.
 // Numbers are unique over all file systems given; a platform package that
 // brings its own table (operation, elect) uses one from 9001 on. Several
 // processes may call it at once: one works, the others wait and find it done.
+// A server that goes away in the middle is waited for, and the file begun again.
 func (d *DB) Migrate(ctx context.Context, sources ...fs.FS) error {
 	files, err := collect(sources)
 	if err != nil {
 		return err
 	}
+	for attempt := 1; ; attempt++ {
+		err := d.migrate(ctx, files)
+		if err == nil || attempt == migrateAttempts || d.path != "" || !(lostConnection(err) || retryable(err) || IsUnavailable(err)) {
+			return err
+		}
+		d.log.WarnContext(ctx, "migration is begun again", "attempt", attempt, "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-clock.System.After(time.Duration(attempt) * time.Second):
+		}
+	}
+}
+
+// migrate is one attempt, under the lock.
+func (d *DB) migrate(ctx context.Context, files flatFS) error {
 	unlock, err := d.migrationLock(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for another migration: %w", err)
@@ -40,8 +60,12 @@ func (d *DB) Migrate(ctx context.Context, sources ...fs.FS) error {
 	kind := goose.DialectSQLite3
 	if d.Dialect().Name() == dialect.MySQL {
 		kind = goose.DialectMySQL
-		if err := d.setCollation(ctx); err != nil {
+		mariaDB, err := d.setCollation(ctx)
+		if err != nil {
 			return err
+		}
+		if mariaDB {
+			files = repeatable(files)
 		}
 	}
 	p, err := goose.NewProvider(kind, d.DB.DB, files,
@@ -61,22 +85,24 @@ func (d *DB) Migrate(ctx context.Context, sources ...fs.FS) error {
 
 // setCollation makes text compare by its bytes, as SQLite does: the default
 // would take "Web" and "web", or "a" and "a ", for the same name. It changes
-// what later tables get, never an existing one.
-func (d *DB) setCollation(ctx context.Context) error {
+// what later tables get, never an existing one. It tells whether the server is
+// a MariaDB.
+func (d *DB) setCollation(ctx context.Context) (mariaDB bool, err error) {
 	var version string
 	if err := d.NewRaw("SELECT version()").Scan(ctx, &version); err != nil {
-		return err
+		return false, err
 	}
+	mariaDB = strings.Contains(version, "MariaDB")
 	collation := "utf8mb4_0900_bin"
-	if strings.Contains(version, "MariaDB") {
+	if mariaDB {
 		collation = "utf8mb4_nopad_bin"
 	}
 	var now string
 	if err := d.NewRaw("SELECT @@collation_database").Scan(ctx, &now); err != nil || now == collation {
-		return err
+		return mariaDB, err
 	}
-	_, err := d.ExecContext(ctx, "ALTER DATABASE CHARACTER SET utf8mb4 COLLATE "+collation)
-	return err
+	_, err = d.ExecContext(ctx, "ALTER DATABASE CHARACTER SET utf8mb4 COLLATE "+collation)
+	return mariaDB, err
 }
 
 // migrationLock is held by one process at a time; it ends with the process.
