@@ -179,7 +179,7 @@ func (r *Run) all(ctx context.Context, faults []*Fault) error {
 		if f.Lab && r.target.Lab == nil {
 			return fmt.Errorf("%s: %w", f.Name, errNeedsLab)
 		}
-		res := Result{Name: f.Name, Suite: f.Suite, Kind: f.Kind, Note: f.Note}
+		res := Result{Name: f.Name, Suite: f.Suite, Kind: f.Kind, Note: f.Note, Rounds: []Round{}}
 		err := r.rounds(ctx, f, i, &res)
 		r.report.Faults = append(r.report.Faults, res)
 		if err != nil {
@@ -210,6 +210,10 @@ func (r *Run) rounds(ctx context.Context, f *Fault, index int, res *Result) erro
 		round, err := r.prepared(ctx, f, fmt.Sprintf("f%03d-r%02d", index, n), n == 0)
 		if e := r.account(ctx, &round); e != nil {
 			err = errors.Join(err, e)
+		}
+		if ctx.Err() != nil {
+			// Its writes count, its times were cut off.
+			round.Rejected = "the drill was stopped"
 		}
 		res.Rounds = append(res.Rounds, round)
 		if round.Rejected == "" {
