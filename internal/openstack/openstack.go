@@ -37,6 +37,9 @@ type Config struct {
 type Clients struct {
 	cfg       Config
 	transport *Transport
+	// service are the service's own clients, by whose catalog those of a user
+	// find endpoints; nil if these are they.
+	service *Clients
 
 	mu       sync.Mutex // guards provider and made
 	provider *gophercloud.ProviderClient
@@ -101,12 +104,31 @@ func (c *Clients) client(ctx context.Context, name string, mk maker) (*gopherclo
 			c.made[name] = sc
 			return sc, nil
 		}
-		// A service that joined the catalog after our token is found with a new one.
-		c.provider = nil
 		if fresh {
 			return nil, fmt.Errorf("find the %s endpoint: %w", name, Fault(err))
 		}
+		// A service that joined the catalog after our token is found with a new one.
+		if err := c.renew(ctx); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// renew reads the catalog again, with c.mu held. A user's clients keep the
+// user's token whatever happens: the service's own may do more.
+func (c *Clients) renew(ctx context.Context) error {
+	if c.service == nil {
+		c.provider = nil
+		_, err := c.authenticated(ctx)
+		return err
+	}
+	c.service.mu.Lock()
+	defer c.service.mu.Unlock()
+	if err := c.service.renew(ctx); err != nil {
+		return err
+	}
+	c.provider.EndpointLocator = c.service.provider.EndpointLocator
+	return nil
 }
 
 func (c *Clients) httpClient() http.Client {
@@ -167,7 +189,7 @@ func (c *Clients) ForUser(ctx context.Context, id *authtoken.Identity) (*Clients
 	}
 	user.UseTokenLock()
 	user.SetToken(id.Token.Reveal())
-	return &Clients{cfg: c.cfg, transport: c.transport, provider: user, made: map[string]*gophercloud.ServiceClient{}}, nil
+	return &Clients{cfg: c.cfg, transport: c.transport, service: c, provider: user, made: map[string]*gophercloud.ServiceClient{}}, nil
 }
 
 // Validator checks tokens through Keystone as the service's own user.
