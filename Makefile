@@ -22,7 +22,7 @@ test-deps: deps
 
 build: $(BIN)
 $(BIN): go.mod $(shell find cmd internal -name '*.go' -o -name '*.sql' -o -name '*.html' 2>/dev/null)
-	@packaging/step.sh build "$(BIN)" go build -o $(BIN) ./cmd/hastack
+	@packaging/step.sh build "$(BIN)" go build -buildvcs=auto -o $(BIN) ./cmd/hastack
 
 image: $(IMAGE)
 $(IMAGE): $(shell find image -type f)
