@@ -46,7 +46,7 @@ sql() {
   fail "the database does not take: $1"
 }
 on() { "$BIN" lab ssh --lab "$name" "$1" -- "$2"; }
-first=$(sed -n 's/.*{name: \([a-z0-9]*\), host.*roles: \[.*control.*/\1/p' "$topology" | head -n 1)
+first=$(sed -n 's/.*{name: \([a-z0-9]*\), host.*roles: \[.*control.*/\1/p' "$topology" | sed -n 1p)
 span=60 # seconds within which a kill falls; follows the last whole deployment
 
 # kill_once N: a deployment is killed after a random time, unless it is faster.
@@ -101,7 +101,7 @@ check() {
     sleep 2
   done
   [ $rc = 0 ] || { cat "$work/status.out"; fail "status ends with $rc"; }
-  "$BIN" lab exec --lab "$name" -- env OS_CLIENT_CONFIG_FILE="$cluster/clouds.yaml" openstack --os-cloud hastack-admin token issue -f value -c id | grep -q . || fail "no token"
+  "$BIN" lab exec --lab "$name" -- env OS_CLIENT_CONFIG_FILE="$cluster/clouds.yaml" openstack --os-cloud hastack-admin token issue -f value -c id | grep . >/dev/null || fail "no token"
   local size rows
   size=$(sql "select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_size'")
   [ "$size" = "$(grep -c 'roles:.*control' "$topology")" ] || fail "the database has $size members"

@@ -40,8 +40,8 @@ eventually() { # WHAT COMMAND...
   fail "$what"
 }
 computes() { os compute service list --service nova-compute -f value -c Host -c State | sort | tr '\n' ' '; }
-has() { computes | grep -q "compute01 up"; }
-hasnt() { ! computes | grep -q compute01; }
+has() { computes | grep "compute01 up" >/dev/null; }
+hasnt() { ! computes | grep compute01 >/dev/null; }
 agents() { os network agent list --host compute01 -f value -c ID | wc -l; }
 
 "$BIN" lab up "$large" >/dev/null

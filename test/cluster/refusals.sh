@@ -57,7 +57,7 @@ refuse() {
   snapshot >"$work/after"
   diff "$work/before" "$work/after" >"$work/diff" || { head -n 20 "$work/diff"; echo "FAIL $what: servers were touched"; exit 1; }
   refused=$((refused + 1))
-  printf 'ok %-28s %s\n' "$what" "$(grep -F -- "$1" "$work/err" | head -n 1 | cut -c1-150)"
+  printf 'ok %-28s %s\n' "$what" "$(grep -F -- "$1" "$work/err" | sed -n 1p | cut -c1-150)"
 }
 
 "$BIN" lab up "$topology" >/dev/null

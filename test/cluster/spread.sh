@@ -27,7 +27,7 @@ ok "here is on $(host here), there on $(host there)"
 fip=$(openstack floating ip create public -f value -c floating_ip_address)
 openstack server add floating ip here "$fip"
 until_ok 180 "ssh to $fip" guest "$fip" true
-there=$(openstack server show there -f json -c addresses | grep -oE '10\.78\.0\.[0-9]+' | head -1)
+there=$(openstack server show there -f json -c addresses | grep -oE '10\.78\.0\.[0-9]+' | sed -n 1p)
 until_ok 180 "here pings there at $there" guest "$fip" ping -c 1 -W 2 "$there"
 guest "$fip" ping -c 3 -W 2 -s 1400 "$there" >/dev/null || fail "full-sized packets do not pass between the hosts"
 ok "here reaches there from host to host, packets of 1428 bytes too"

@@ -17,30 +17,30 @@ ok "an interrupted up leaves nothing running"
 
 up >up.out || { cat up.out; fail "up after an interrupted one"; }
 eval "$("$BIN" env --state-dir "$STATE_DIR")"
-fip=$(grep -oE '172\.24\.4\.[0-9]+' up.out | head -1)
+fip=$(grep -oE '172\.24\.4\.[0-9]+' up.out | sed -n 1p)
 until_ok 60 "ssh to first" guest "$fip" true
-pid() { pgrep -f "serve all .*$STATE_DIR" | head -1; }
+pid() { pgrep -f "serve all .*$STATE_DIR" | sed -n 1p; }
 audit_empty() { "$BIN" audit --state-dir "$STATE_DIR"; }
 
 # ---------------------------------------------------------------- what dies comes back
-dns=$(pgrep -f "dnsmasq.*$STATE_DIR" | head -1)
+dns=$(pgrep -f "dnsmasq.*$STATE_DIR" | sed -n 1p)
 kill -9 "$dns"
 until_ok 10 "dnsmasq is started again" sh -c "pgrep -f 'dnsmasq.*$STATE_DIR' | grep -vqx $dns"
 ok "a killed dnsmasq comes back"
 
-router=$(ls /run/netns | grep '^qrouter-' | while read -r n; do ip netns exec "$n" ip -o addr 2>/dev/null | grep -q '172\.24\.4\.' && echo "$n"; done | head -1)
+router=$(ls /run/netns | grep '^qrouter-' | while read -r n; do if ip netns exec "$n" ip -o addr 2>/dev/null | grep '172\.24\.4\.' >/dev/null; then echo "$n"; fi; done | sed -n 1p)
 before=$(stat -Lc %i "/run/netns/$router")
 ip netns delete "$router"
 until_ok 15 "the namespace is made again" sh -c "[ -e /run/netns/$router ] && [ \"\$(stat -Lc %i /run/netns/$router)\" != $before ] && ip netns exec $router true"
 until_ok 30 "ssh after the router's namespace was deleted" guest "$fip" true
 ok "a router namespace that is deleted by hand comes back"
 
-tap=$(ip -o link show type tun | grep -oE 'tap[0-9a-f-]+' | head -1)
+tap=$(ip -o link show type tun | grep -oE 'tap[0-9a-f-]+' | sed -n 1p)
 ip link set "$tap" nomaster
 until_ok 15 "ssh after a tap was unplugged" guest "$fip" true
 ok "a tap that is unplugged by hand comes back"
 
-qemu=$(pgrep -f "qemu-system.* -uuid $(field server first id)" | head -1)
+qemu=$(pgrep -f "qemu-system.* -uuid $(field server first id)" | sed -n 1p)
 kill -9 "$qemu"
 until_ok 20 "first is SHUTOFF" sh -c '[ "$(openstack server show first -f value -c status)" = SHUTOFF ]'
 openstack server start first

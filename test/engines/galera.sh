@@ -91,7 +91,7 @@ start)
 	member 3; await 3 120
 	balancer
 	echo "mysql://hastack:hastack@$net.1:3306/probe" ;;
-writer) for i in 1 2 3; do echo "$(ip netns exec "$name-$i" ss -Htn state established 'sport = :3306' | wc -l) $i"; done | sort -rn | head -1 | cut -d' ' -f2 ;;
+writer) for i in 1 2 3; do echo "$(ip netns exec "$name-$i" ss -Htn state established 'sport = :3306' | wc -l) $i"; done | sort -rn | sed -n 1p | cut -d' ' -f2 ;;
 kill) kill -9 "$(cat "$dir/$n/pid")" ;;
 freeze) kill -STOP "$(cat "$dir/$n/pid")" ;;
 thaw) kill -CONT "$(cat "$dir/$n/pid")" ;;

@@ -91,7 +91,7 @@ stop_epmd() { # DIR
 	dir=$(cd "$1" && pwd)
 	for proc in /proc/[0-9]*; do
 		case $(readlink "$proc/exe" 2> /dev/null) in */epmd) ;; *) continue ;; esac
-		if tr '\0' '\n' < "$proc/environ" 2> /dev/null | grep -qx "HOME=$dir"; then
+		if tr '\0' '\n' < "$proc/environ" 2> /dev/null | grep -x "HOME=$dir" > /dev/null; then
 			kill "${proc#/proc/}" 2> /dev/null || true
 		fi
 	done
