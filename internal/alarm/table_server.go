@@ -90,11 +90,6 @@ func vipAlarms(t *topology.Topology) []Alarm {
 		{Name: "VipHeldTwice", Severity: Critical, For: 10 * time.Second,
 			Expr:    `sum by (vip) (hastack_vip_held) > 1`,
 			Summary: `{{ $value }} servers hold the address of VIP {{ $labels.vip }}`},
-		{Name: "VipNotPreferred", Severity: Warning, For: 15 * time.Second,
-			Expr: each(t, func(v *topology.VIP) string {
-				return fmt.Sprintf(`hastack_vip_held{vip="%s",server="%s"} == 0`, v.Name, t.Holders(v)[0].Name)
-			}),
-			Summary: `VIP {{ $labels.vip }} is not on {{ $labels.server }}, which is well and should hold it`},
 	}
 }
 

@@ -19,9 +19,6 @@ const (
 	// apart, two never take the address from each other.
 	vrrpPriority = 250
 	vrrpSpread   = 200
-	// preemptDelay keeps an address where it is until the server that is
-	// preferred has been well for a while: a move ends every connection.
-	preemptDelay = 10 // seconds
 )
 
 //go:embed files/keepalived.conf.tmpl
@@ -33,7 +30,6 @@ type (
 		Name, Device        string
 		Management          netip.Addr
 		Advert              string
-		PreemptDelay        int
 		StateDir, StateFile string
 		Check, Left         string
 		Peers               []netip.Addr
@@ -94,7 +90,7 @@ RuntimeDirectoryPreserve=yes
 ExecStartPre=` + vipFlushScript + `
 ExecStartPre=/bin/sh -c 'cd ` + vipStateDir + ` && { ` + files + `; do [ -e $f ] || echo 0 > $f; done; }'
 ExecStart=
-ExecStart=/usr/sbin/keepalived --dont-fork --vrrp --dont-respawn --log-detail
+ExecStart=/usr/sbin/keepalived --dont-fork --vrrp --dont-respawn
 ExecStopPost=` + vipFlushScript + `
 TimeoutStopSec=2s
 Restart=always
@@ -172,7 +168,7 @@ func guardConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 func keepalivedConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 	v := keepalivedView{
 		Name: s.Name, Device: vipDevice(t, s, topology.Management), Management: s.Management(),
-		Advert: fmt.Sprintf("%.2f", float64(t.Engines.VRRP.AdvertMS)/1000), PreemptDelay: preemptDelay,
+		Advert: fmt.Sprintf("%.2f", float64(t.Engines.VRRP.AdvertMS)/1000),
 		StateDir: vipStateDir, StateFile: vipStateFile, Check: vipCheckScript, Left: vipLeftScript,
 	}
 	for _, p := range t.With(topology.RoleLoadBalancer) {

@@ -88,6 +88,7 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return facts, err
 	}
+	r.sees(nil)
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return facts, fmt.Errorf("ask the broker: %w", err)
@@ -102,10 +103,15 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 	seen.Answers = true
 	found, err := rabbitFound()
 	seen.Unsynced = len(found)
+	r.sees(seen.Running)
+	return facts, err
+}
+
+// sees notes the members that are running; nil when the broker does not answer.
+func (r *rabbit) sees(running []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running, r.at = seen.Running, r.clock.Now()
-	return facts, err
+	r.running, r.at = running, r.clock.Now()
 }
 
 // read takes what counts from the broker's metrics.

@@ -60,9 +60,13 @@ func (t *table) answered(m netip.Addr, now time.Time) {
 func (t *table) count(now time.Time) (reached, all int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if lost := now.Sub(t.last) - 2*Every; lost > 0 || now.Before(t.last) {
-		for m := range t.heard {
-			t.heard[m] = now
+	since := now.Sub(t.last)
+	if lost := since - Every; since > 2*Every || since < 0 {
+		for m, at := range t.heard {
+			if at = at.Add(lost); at.After(now) {
+				at = now // answered meanwhile
+			}
+			t.heard[m] = at
 		}
 	}
 	t.last = now

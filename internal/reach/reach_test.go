@@ -47,6 +47,15 @@ func TestTimeInWhichTheGuardDidNotRunIsNobodysSilence(t *testing.T) {
 	if n, _ := r.count(now.Add(-time.Hour)); n != 2 {
 		t.Error("a clock that was set back accuses the members")
 	}
+	// Nor does it bring back a member that was silent before.
+	r = newTable([]netip.Addr{netip.MustParseAddr("10.3.0.12")}, now)
+	for range 6 {
+		now = now.Add(Every)
+		r.count(now)
+	}
+	if n, _ := r.count(now.Add(3 * time.Second)); n != 1 {
+		t.Error("a guard that was not running for a while takes a silent member for one in reach")
+	}
 }
 
 func TestWatchReachesLoopbackAndNotASilentAddress(t *testing.T) {
