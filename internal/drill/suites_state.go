@@ -53,7 +53,7 @@ mountpoint -q /var/lib/mysql && { echo "/var/lib/mysql is a mount already" >&2; 
 systemctl stop mariadb.service
 kb=$(du -sk /var/lib/mysql | cut -f1)
 mkdir -p /run/hastack-drill
-mount -t tmpfs -o size=$((kb + 98304))k,mode=0755 hastack-drill /run/hastack-drill
+mount -t tmpfs -o size=$((kb + 327680))k,mode=0755 hastack-drill /run/hastack-drill
 cp -a /var/lib/mysql/. /run/hastack-drill/
 chown --reference=/var/lib/mysql /run/hastack-drill
 chmod --reference=/var/lib/mysql /run/hastack-drill
