@@ -7,6 +7,8 @@
 # CLUSTER_DRILLS=all makes every fault of both suites and waits for the alarms of
 # each (most of an hour), none makes none. CLUSTER_KEEP=1 leaves the lab up after
 # a failure, CLUSTER_REPORT names a directory that keeps the drills' reports.
+# CLUSTER_HANDBOOK=1 runs every command of the operator's handbook at the end
+# (examples/three.yaml only), and those of its other topology in a lab of their own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
@@ -99,6 +101,8 @@ case $drills in
     ;;
 esac
 
+[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook"; test/cluster/handbook.sh; }
+
 say "the end"
 "$BIN" lab down "$name"
 for _ in $(seq 50); do # namespaces and processes that were killed take a moment
@@ -112,3 +116,4 @@ if ! diff "$work/before" "$work/after"; then
 fi
 [ ! -e "$HASTACK_STATE_DIR/labs" ] || { echo "FAIL lab down leaves $HASTACK_STATE_DIR/labs" >&2; exit 1; }
 echo "ok   lab down leaves nothing behind"
+[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook, Pacemaker"; test/cluster/handbook.sh pacemaker; }
