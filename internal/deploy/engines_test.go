@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hastack/hastack/internal/topology"
 )
 
 func TestDatabaseSurveyIsUnderstood(t *testing.T) {
@@ -18,6 +20,35 @@ func TestDatabaseSurveyIsUnderstood(t *testing.T) {
 		m, err := parseMember(nil, text)
 		if err != nil || *m != want {
 			t.Errorf("%q: %+v, %v", text, m, err)
+		}
+	}
+}
+
+// A member that serves is stopped only while enough others do.
+func TestAMemberIsSparedOnlyWhileTheOthersServe(t *testing.T) {
+	serves, copies, away := member{primary: true, state: 4}, member{primary: true, state: 2}, member{running: true}
+	for name, c := range map[string]struct {
+		this   member
+		others []member
+		spared bool
+	}{
+		"all serve":                     {serves, []member{serves, serves}, true},
+		"one gives its data to another": {serves, []member{serves, copies}, true},
+		"one of three is away":          {serves, []member{serves, away}, false},
+		"it joins the one that serves":  {away, []member{serves, away}, true},
+		"it has nobody to join":         {away, []member{away, away}, false},
+		"one of five is away":           {serves, []member{serves, serves, serves, away}, true},
+		"two of five are away":          {serves, []member{serves, serves, away, away}, false},
+	} {
+		s := &topology.Server{Name: "node01"}
+		c.this.server = s
+		members := []*member{&c.this}
+		for i := range c.others {
+			c.others[i].server = &topology.Server{}
+			members = append(members, &c.others[i])
+		}
+		if err := maySpare(members, s); (err == nil) != c.spared {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

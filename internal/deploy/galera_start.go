@@ -26,6 +26,7 @@ var galeraFound string
 // How long deploy waits for the database.
 const (
 	galeraReformFor = 100 * time.Second // for agents to bring a broken cluster back
+	galeraReturnFor = time.Minute       // for a member to come back by itself
 	galeraJoinFor   = 15 * time.Minute  // a state transfer of a large database
 )
 
@@ -244,13 +245,21 @@ func foundGalera(ctx context.Context, c *Context, m *member, changes []Change) e
 	return err
 }
 
-// othersServe makes sure that a quorum is left when s is stopped, or that there
-// is somebody to join.
+// othersServe waits until a quorum is left when s is stopped, or until there is
+// somebody to join. One look decides nothing: a member that was thrown out of a
+// busy cluster, or is giving its data away, is back within seconds by itself.
 func othersServe(ctx context.Context, c *Context, s *topology.Server) error {
-	members, err := surveyMembers(ctx, c)
-	if err != nil {
-		return err
-	}
+	return c.await(ctx, galeraReturnFor, func(ctx context.Context) error {
+		members, err := surveyMembers(ctx, c)
+		if err != nil {
+			return err
+		}
+		return maySpare(members, s)
+	})
+}
+
+// maySpare tells whether the database on s may be stopped and started.
+func maySpare(members []*member, s *topology.Server) error {
 	serving, need := 0, 1
 	for _, m := range members {
 		switch {
@@ -258,11 +267,10 @@ func othersServe(ctx context.Context, c *Context, s *topology.Server) error {
 			serving++
 		case m.server == s && m.primary:
 			need = len(members) - 1 - len(members)/4 // of 3 both, of 5 three
-
 		}
 	}
 	if serving < need {
-		return fmt.Errorf("the database on %s is not restarted: only %d other members serve, %d are needed", s.Name, serving, need)
+		return fmt.Errorf("the database on %s is not restarted: %d of the other members serve, %d are needed", s.Name, serving, need)
 	}
 	return nil
 }
