@@ -1,7 +1,8 @@
 #!/bin/bash
-# nodes.sh: a server joins a running cluster and leaves it again, on a lab of
-# four: three that do everything, and a compute server of its own. Guests,
-# agents and memberships are looked at through the API before and after.
+# nodes.sh [control]: a server joins a running cluster and leaves it again, on a
+# lab of four: three that do everything, and a compute server of its own. Guests,
+# agents and memberships are looked at through the API before and after. With
+# "control" it is two more control servers that join and leave, on a lab of five.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
@@ -14,7 +15,11 @@ name=${DEPLOY_LAB:-nodes}
 small=$work/small.yaml
 large=$work/large.yaml
 sed "s/^name: .*/name: $name/" examples/three.yaml >"$small"
-sed '/name: node03,/a\  - {name: compute01, host: 21, rack: r1, roles: [compute]}' "$small" >"$large"
+case ${1:-compute} in
+  compute) more='  - {name: compute01, host: 21, rack: r1, roles: [compute]}' ;;
+  control) more='  - {name: node04, host: 14, rack: r1, roles: [control]}\n  - {name: node05, host: 15, rack: r1, roles: [control]}' ;;
+esac
+sed "/name: node03,/a\\$more" "$small" >"$large"
 cluster=$HASTACK_STATE_DIR/clusters/$name
 mkdir -p "$HASTACK_STATE_DIR"
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
@@ -44,8 +49,32 @@ has() { computes | grep "compute01 up" >/dev/null; }
 hasnt() { ! computes | grep compute01 >/dev/null; }
 agents() { os network agent list --host compute01 -f value -c ID | wc -l; }
 
+# control_servers: from three to five and back, with a token all the time.
+control_servers() {
+  "$BIN" deploy "$large" >"$work/out" || { cat "$work/out"; fail "deploy of five"; }
+  say "deployed: $(grep -E 'changes.* in ' "$work/out")"
+  members 5
+  eventually "five are healthy" "$BIN" status --cluster-dir "$cluster"
+  "$BIN" plan "$large" --exit-code >"$work/out" || { cat "$work/out"; fail "there is something left to change"; }
+  "$BIN" node remove node05 --force --cluster-dir "$cluster" >"$work/out" || { cat "$work/out"; fail "node remove node05"; }
+  "$BIN" node remove node04 --force --cluster-dir "$cluster" >"$work/out" || { cat "$work/out"; fail "node remove node04"; }
+  "$BIN" deploy "$small" >"$work/out" || { cat "$work/out"; fail "deploy of three again"; }
+  members 3
+  eventually "three are healthy" "$BIN" status --cluster-dir "$cluster"
+  say "ok: three control servers, five, three"
+}
+members() { # members N: of the database and of the broker
+  local size brokers
+  size=$("$BIN" lab ssh --lab "$name" node01 -- "mariadb -Ne \"SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'\"" | cut -f2)
+  brokers=$("$BIN" lab ssh --lab "$name" node01 -- "rabbitmqctl -q cluster_status --formatter json" | jq '.running_nodes | length')
+  [ "$size" = "$1" ] && [ "$brokers" = "$1" ] || fail "the database has $size members and the broker $brokers, not $1"
+  os token issue -f value -c id >/dev/null || fail "no token"
+  say "ok $1 databases, $1 brokers, a token"
+}
+
 "$BIN" lab up "$large" >/dev/null
 "$BIN" deploy "$small" >"$work/out" || { cat "$work/out"; fail "deploy of three"; }
+[ "${1:-compute}" = compute ] || { control_servers; exit; }
 hasnt || fail "compute01 is there before it was deployed"
 "$BIN" deploy "$large" >"$work/out" || { cat "$work/out"; fail "deploy of the fourth"; }
 say "deployed: $(grep -E 'changes.* in ' "$work/out")"

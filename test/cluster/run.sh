@@ -8,7 +8,7 @@
 # each (most of an hour), none makes none. CLUSTER_KEEP=1 leaves the lab up after
 # a failure, CLUSTER_REPORT names a directory that keeps the drills' reports.
 # CLUSTER_HANDBOOK=1 runs every command of the operator's handbook at the end
-# (examples/three.yaml only), and those of its other topology in a lab of their own.
+# (examples/three.yaml only), and those of other topologies in labs of their own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
@@ -116,4 +116,4 @@ if ! diff "$work/before" "$work/after"; then
 fi
 [ ! -e "$HASTACK_STATE_DIR/labs" ] || { echo "FAIL lab down leaves $HASTACK_STATE_DIR/labs" >&2; exit 1; }
 echo "ok   lab down leaves nothing behind"
-[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook, Pacemaker"; test/cluster/handbook.sh pacemaker; }
+[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook, Pacemaker"; test/cluster/handbook.sh pacemaker; test/cluster/nodes.sh; }
