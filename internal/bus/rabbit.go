@@ -69,6 +69,10 @@ type Rabbit struct {
 type replyQueue struct {
 	name    string
 	changed chan struct{} // closed when the queue is another
+	// unanswered counts the calls that expired since the last answer; renew
+	// makes another queue.
+	unanswered int
+	renew      func()
 }
 
 // DialRabbit connects to any member; it tries until ctx ends, ten seconds if
@@ -162,10 +166,25 @@ func (b *Rabbit) Call(ctx context.Context, to Target, method string, args, reply
 		case <-queue.changed: // again, with the new address
 			b.count.resent.Add(1)
 		case <-ctx.Done():
+			b.unanswered(queue.name)
 			return b.count.expired(ctx, to, method)
 		case <-b.ctx.Done():
 			return errClosed
 		}
+	}
+}
+
+// unanswered is told of a call that expired. When nothing at all came back since
+// the one before, the queue of replies itself is suspected: after a partition
+// members may differ about where it is, and replies get lost on the way.
+func (b *Rabbit) unanswered(queue string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if queue != b.reply.name {
+		return
+	}
+	if b.reply.unanswered++; b.reply.unanswered >= 2 && b.reply.renew != nil {
+		b.reply.renew()
 	}
 }
 

@@ -261,11 +261,11 @@ func (b *Rabbit) takeReplies() {
 			continue
 		}
 		pause = 50 * time.Millisecond
-		b.setReply(name)
+		b.setReply(name, func() { go ch.Close() })
 		for d := range replies {
 			b.answer(&d)
 		}
-		b.setReply("")
+		b.setReply("", nil)
 		_ = ch.Close()
 		// The old queue may have its home on a member that is gone, and asking
 		// for it there takes as long as the others need to give that member up.
@@ -290,11 +290,11 @@ func (b *Rabbit) listenReplies(name string) (*amqp.Channel, <-chan amqp.Delivery
 	return nil, nil, err
 }
 
-func (b *Rabbit) setReply(name string) {
+func (b *Rabbit) setReply(name string, renew func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	close(b.reply.changed)
-	b.reply = replyQueue{name: name, changed: make(chan struct{})}
+	b.reply = replyQueue{name: name, changed: make(chan struct{}), renew: renew}
 }
 
 func (b *Rabbit) answer(d *amqp.Delivery) {
@@ -307,6 +307,7 @@ func (b *Rabbit) answer(d *amqp.Delivery) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.reply.unanswered = 0
 	if answer, ok := b.pending[d.CorrelationId]; ok {
 		select {
 		case answer <- out:

@@ -286,3 +286,49 @@ func TestRabbitCastSurvivesADeletedQueue(t *testing.T) {
 		t.Fatal("the second message is lost")
 	}
 }
+
+// After a partition members may differ about where a queue is: what is sent to
+// it through one of them is lost. Asking for another queue gets a caller out.
+func TestRabbitCallerWhoseAnswersGetLostTakesAnotherReplyQueue(t *testing.T) {
+	url, tp := rabbitURL(t), newTopic()
+	b := dial(t, bus.Options{}, url)
+	stop, err := b.Serve(t.Context(), tp, "", func(context.Context, *bus.Message) (any, error) { return nil, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop() // the queue stays
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, err := ch.Consume(tp, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := map[string]bool{}
+	for range 2 {
+		if err := b.Call(deadline(t, time.Second), bus.Target{Topic: tp}, "x", nil, nil); err == nil {
+			t.Fatal("answered by nobody")
+		}
+		lost[(<-calls).ReplyTo] = true
+	}
+	if len(lost) != 1 {
+		t.Errorf("one lost answer may be the server's, but the queue of replies was changed: %v", lost)
+	}
+	go func() {
+		for c := range calls {
+			if !lost[c.ReplyTo] {
+				_ = ch.PublishWithContext(t.Context(), "", c.ReplyTo, false, false, amqp.Publishing{CorrelationId: c.CorrelationId, Body: []byte(`"hi"`)})
+			}
+		}
+	}()
+	var out string
+	if err := b.Call(deadline(t, 10*time.Second), bus.Target{Topic: tp}, "x", nil, &out); err != nil || out != "hi" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

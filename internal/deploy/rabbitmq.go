@@ -145,7 +145,7 @@ func rabbitHealing() ([]File, error) {
 		Path: "/etc/systemd/system/hastack-rabbitmq-queues@.service", Mode: 0o644,
 		Content: []byte(rabbitQueuesUnit), Then: []string{"systemctl daemon-reload"},
 	}}
-	for _, action := range []string{"check", "elect", "delete"} {
+	for _, action := range []string{"check", "elect", "delete", "mend"} {
 		b, err := render(action, rabbitQueues, action)
 		if err != nil {
 			return nil, err

@@ -33,6 +33,8 @@ func (s *Summary) alarmText() string {
 		return "NOT RAISED"
 	case s.RaisedMS < 0:
 		return "–"
+	case !s.AlarmWanted:
+		return "raised " + whole(s.RaisedMS) // whether it cleared was not waited for
 	case s.ClearedMS < 0:
 		return fmt.Sprintf("raised %s, not cleared", whole(s.RaisedMS))
 	}

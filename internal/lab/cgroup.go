@@ -87,6 +87,24 @@ func (c *cgroups) ensure(server string) ([]string, error) {
 	return procs, nil
 }
 
+// weigh gives the lab the share of the machine that so many servers would have
+// as programs of their own: without it all of them together weigh no more than
+// one program beside the lab, and starve when that is a compiler.
+func (c *cgroups) weigh(servers int) error {
+	controller, file, value := "cpu", "cpu.shares", 1024*servers
+	if c.v2 {
+		controller, file, value = "", "cpu.weight", min(100*servers, 10_000)
+	}
+	dir := c.dir(controller, "")
+	if dir == "" {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(value)), 0); err != nil {
+		return fmt.Errorf("weigh the lab's control group: %w", err)
+	}
+	return nil
+}
+
 // limit bounds a server's memory and CPU (percent of one core).
 func (c *cgroups) limit(server string, memoryMB, cpuPercent int) error {
 	const period = 100_000 // µs

@@ -26,6 +26,11 @@ import (
 // help it is deleted: those who use it make it again, and what was in it is
 // done again from the rows of the operations that it belonged to.
 //
+// Members may also come out of a partition with different ideas of which queues
+// there are, when it ended before all had noticed it. Then what is sent through
+// one of them gets lost. The smaller part is started again and takes what the
+// others have.
+//
 // Looking costs a second of processor time, so only the first member does it,
 // every fifteen seconds after members came back and every five minutes
 // otherwise.
@@ -45,7 +50,8 @@ type rabbitHealer struct {
 	patience map[string]int // looks at which a queue had no leader
 }
 
-// A rabbitFinding is a queue and what is wrong with it.
+// A rabbitFinding is a queue without a leader or a member (leaderless, short),
+// or a member that knows of other queues than the rest (split).
 type rabbitFinding struct{ what, queue string }
 
 // The pace of healing.
@@ -60,6 +66,9 @@ const (
 	// look, the first among them, and deleted at every healDelete-th.
 	healElect  = 2
 	healDelete = 3
+	// A member that differs about the queues is started again at the second look
+	// that finds it so.
+	healMend = 2
 )
 
 // run looks until ctx ends.
@@ -116,10 +125,16 @@ func (h *rabbitHealer) heal(ctx context.Context, found []rabbitFinding) error {
 	h.patience = map[string]int{}
 	action := ""
 	var queues []string
+	split := slices.ContainsFunc(found, func(f rabbitFinding) bool { return f.what == "split" })
 	for _, f := range found {
 		n := was[f.queue] + 1
 		h.patience[f.queue] = n
 		switch {
+		case f.what == "split" && n%healMend == 0:
+			h.log.WarnContext(ctx, "a member that differs about the queues is started again", "member", f.queue)
+			return h.act(ctx, "mend")
+		case split:
+			// All else waits until members agree about which queues there are.
 		case f.what == "leaderless" && n%healDelete == 0:
 			action = "delete"
 			queues = append(queues, f.queue)

@@ -55,6 +55,31 @@ func TestQueuesWithoutALeaderAreRevived(t *testing.T) {
 	}
 }
 
+func TestMemberThatDiffersAboutTheQueuesIsStartedAgain(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	var did []string
+	found := []rabbitFinding{{"leaderless", "nova"}, {"split", "rabbit@b"}}
+	h := &rabbitHealer{
+		clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b"}, running: func() []string { return []string{"a", "b"} },
+		act: func(_ context.Context, a string) error {
+			if did = append(did, a); a == "mend" {
+				found = nil
+			}
+			return nil
+		},
+		found: func() ([]rabbitFinding, error) { return found, nil },
+	}
+	for range 30 {
+		if err := h.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.Advance(2 * time.Second)
+	}
+	if want := []string{"check", "check", "mend", "check"}; !slices.Equal(did, want) {
+		t.Errorf("did %v, want %v: while members differ nothing is known about leaders", did, want)
+	}
+}
+
 func TestBrokerFiguresFromItsMetrics(t *testing.T) {
 	const metrics = `# TYPE rabbitmq_queues gauge
 rabbitmq_queues 7
