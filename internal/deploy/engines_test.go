@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,5 +97,47 @@ func TestTheOrderToBeginIsUsedUp(t *testing.T) {
 	}
 	if run() {
 		t.Fatal("it follows an old order")
+	}
+}
+
+// A broker without data asks one of the others that run to forget it.
+func TestABrokerWithoutDataIsForgottenFirst(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	top := example(t, "three")
+	f, err := rabbitJoinScript(top, top.Server("node03"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := strings.NewReplacer("/var/lib/rabbitmq", dir, "rabbit@node01", "rabbit@127.0.0.2", "rabbit@node02", "rabbit@127.0.0.1", "25672", port).Replace(string(f.Content))
+	for name, text := range map[string]string{"join": script, "rabbitmqctl": "#!/bin/sh\necho \"$@\" >>" + dir + "/asked\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func() string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "sh", filepath.Join(dir, "join"))
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		b, _ := os.ReadFile(filepath.Join(dir, "asked"))
+		return string(b)
+	}
+	const want = "-q -n rabbit@127.0.0.1 forget_cluster_node rabbit@node03\n"
+	if got := asked(); got != want {
+		t.Errorf("it asks %q, want %q", got, want)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "mnesia", "rabbit@node03"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := asked(); got != want {
+		t.Errorf("with data it asks, too: %q", got)
 	}
 }

@@ -40,6 +40,9 @@ var rabbitQueues string
 //go:embed files/rabbitmq-queues.service
 var rabbitQueuesUnit string
 
+//go:embed files/rabbitmq-join.sh.tmpl
+var rabbitJoin string
+
 //go:embed files/rabbitmq.service.conf
 var rabbitDropIn string
 
@@ -87,13 +90,17 @@ func wantRabbit(c *Context, s *topology.Server) (*Want, error) {
 	if err != nil {
 		return nil, err
 	}
+	join, err := rabbitJoinScript(c.Topology, s)
+	if err != nil {
+		return nil, err
+	}
 	return &Want{
 		Packages: []string{"rabbitmq-server"},
 		Dirs: []Directory{
 			{Path: rabbitTLS, Group: "rabbitmq", Mode: 0o750},
 			{Path: rabbitLib, Mode: 0o755},
 		},
-		Files: slices.Concat(certs, config, healing, rabbitUnits(s)),
+		Files: slices.Concat(certs, config, healing, []File{join}, rabbitUnits(s)),
 		Units: []Unit{{Name: rabbitUnit, Enabled: true, Running: true}},
 	}, nil
 }
@@ -137,6 +144,21 @@ func rabbitConfig(c *Context, s *topology.Server) ([]File, error) {
 		files = append(files, File{Path: f.path, Group: "rabbitmq", Mode: 0o640, Secret: f.secret, Content: b, Restart: restart})
 	}
 	return files, nil
+}
+
+// rabbitJoinScript makes a member that lost its data a new one.
+func rabbitJoinScript(t *topology.Topology, s *topology.Server) (File, error) {
+	var others []string
+	for _, m := range controlServers(t) {
+		if m.Name != s.Name {
+			others = append(others, rabbitNode(m))
+		}
+	}
+	b, err := render("join", rabbitJoin, struct {
+		Node   string
+		Others []string
+	}{rabbitNode(s), others})
+	return File{Path: rabbitLib + "/join", Mode: 0o755, Content: b}, err
 }
 
 // rabbitHealing is what the node agent starts when queues lack a leader.
