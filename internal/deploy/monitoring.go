@@ -183,7 +183,9 @@ func prometheusArgs(s *topology.Server) string {
 		fmt.Sprintf("--web.listen-address=%s:%d", s.Management(), prometheusPort),
 		fmt.Sprintf("--web.external-url=https://%s:%d/", s.FQDN(), prometheusPort),
 		"--storage.tsdb.path=/var/lib/prometheus/metrics2", "--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=2GB",
-		"--storage.tsdb.wal-compression", "--query.max-concurrency=4", "--log.format=json", "--log.level=warn")
+		"--storage.tsdb.wal-compression", "--query.max-concurrency=4",
+		// By default what it read before a power cut holds for five minutes after it.
+		"--query.lookback-delta="+(2*alarm.EnginesEvery+alarm.ScrapeTimeout).String(), "--log.format=json", "--log.level=warn")
 }
 
 func alertmanagerArgs(t *topology.Topology, s *topology.Server) string {

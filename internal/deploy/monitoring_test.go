@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/hastack/hastack/internal/alarm"
 	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/cluster"
 	"github.com/hastack/hastack/internal/topology"
@@ -93,6 +95,17 @@ func TestMonitorsLookAtEverything(t *testing.T) {
 	}
 	if strings.Contains(string(conf), "203.0.113.") {
 		t.Error("monitors use the external network")
+	}
+}
+
+// A monitor that comes back from a power cut raises nothing by what it read
+// before it: alarms are cleared a minute after their cause is gone.
+func TestMonitorsForgetWhatTheyReadBeforeAPowerCut(t *testing.T) {
+	_, after, _ := strings.Cut(prometheusArgs(example(t, "three").Servers[0]), "--query.lookback-delta=")
+	value, _, _ := strings.Cut(after, " ")
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 2*alarm.EnginesEvery || d > 45*time.Second {
+		t.Errorf("it forgets after %q (%v): less than a minute is wanted, and two readings of everything", value, err)
 	}
 }
 
