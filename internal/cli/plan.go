@@ -50,7 +50,7 @@ func (a *app) planCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				err = json.NewEncoder(a.out).Encode(slices.Concat([]deploy.Change{}, changes))
+				err = json.NewEncoder(a.out).Encode(append([]deploy.Change{}, changes...)) // [] when there are none
 			} else {
 				err = a.printPlan(changes)
 			}
