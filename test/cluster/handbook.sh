@@ -1,9 +1,9 @@
 #!/bin/bash
 # handbook.sh [SECTION...]: runs the commands of doc/ops as handbook.list says,
-# against a deployed cluster of examples/three.yaml in a lab of HASTACK_STATE_DIR,
-# and tells what each took. Without a section it runs all of that cluster;
-# `handbook.sh pacemaker` makes a lab of its own for the other manager of
-# virtual addresses, and needs that no other lab is up.
+# on examples/three.yaml in a lab of HASTACK_STATE_DIR, and tells what each took.
+# Without a section it runs all of that cluster; `handbook.sh pacemaker` has a
+# topology of its own, with the other manager of virtual addresses. A lab that is
+# not up is made, and removed at the end.
 #
 # The cluster is wrecked and brought back, several times. NEXT is another build of
 # hastack (made here when it is not given).
@@ -35,8 +35,11 @@ cp "$ROOT/doc/ha-report.md" "$work/doc/"
 export PATH=$work/bin:$PATH
 
 if [ "${1:-}" = pacemaker ]; then
-  LAB=pace TOPOLOGY=$work/pace.yaml own_lab=yes
+  LAB=pace TOPOLOGY=$work/pace.yaml
   sed -e 's/^name: .*/name: pace\nvip_manager: pacemaker/' "$ROOT/examples/three.yaml" >"$TOPOLOGY"
+fi
+if ! "$BIN" lab show "$LAB" >/dev/null 2>&1; then
+  own_lab=yes
   "$BIN" lab up "$TOPOLOGY" >/dev/null
   "$BIN" deploy "$TOPOLOGY" | tail -n 12
 fi
