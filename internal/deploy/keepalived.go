@@ -168,7 +168,7 @@ func guardConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 func keepalivedConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 	v := keepalivedView{
 		Name: s.Name, Device: vipDevice(t, s, topology.Management), Management: s.Management(),
-		Advert: fmt.Sprintf("%.2f", float64(t.Engines.VRRP.AdvertMS)/1000),
+		Advert:   fmt.Sprintf("%.2f", float64(t.Engines.VRRP.AdvertMS)/1000),
 		StateDir: vipStateDir, StateFile: vipStateFile, Check: vipCheckScript, Left: vipLeftScript,
 	}
 	for _, p := range t.With(topology.RoleLoadBalancer) {
