@@ -28,6 +28,13 @@ type cloud struct {
 // isCluster tells whether --state-dir names a cluster directory.
 func (a *app) isCluster() bool { return holdsCluster(a.stateDir) }
 
+// isUndeployed tells whether --state-dir names the directory of a cluster whose
+// first deployment was refused: it has an authority and no topology.
+func (a *app) isUndeployed() bool {
+	_, err := os.Stat(filepath.Join(a.stateDir, "ca.pem"))
+	return err == nil && !a.isCluster()
+}
+
 func holdsCluster(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, cluster.TopologyFile))
 	return err == nil

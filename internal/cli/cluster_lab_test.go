@@ -23,3 +23,14 @@ func TestTheClusterOfALabThatIsDownIsRefused(t *testing.T) {
 		t.Fatalf("its addresses would be asked from here: %v", err)
 	}
 }
+
+// A cloud on this machine is not begun in the directory of a cluster.
+func TestUpRefusesAClusterThatWasNeverDeployed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := call(t, "up", "--driver", "fake", "--state-dir", dir); code != 1 || !strings.Contains(errs, "hastack deploy") {
+		t.Errorf("code %d %s", code, errs)
+	}
+}

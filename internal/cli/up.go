@@ -44,6 +44,8 @@ content there.`,
 				return a.ephemeral(cmd.Context(), o)
 			case a.isCluster():
 				return a.upCluster(cmd.Context(), o)
+			case a.isUndeployed():
+				return fmt.Errorf("%s is the directory of a cluster that was never deployed: hastack deploy TOPOLOGY", a.stateDir)
 			}
 			return a.up(cmd.Context(), o)
 		},
