@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,8 @@ func TestUpRefusesAClusterThatWasNeverDeployed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := call(t, "up", "--driver", "fake", "--state-dir", dir); code != 1 || !strings.Contains(errs, "hastack deploy") {
-		t.Errorf("code %d %s", code, errs)
+	var out, errs bytes.Buffer
+	if code := Main([]string{"up", "--driver", "fake", "--state-dir", dir}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "hastack deploy") {
+		t.Errorf("code %d %s", code, errs.String())
 	}
 }
