@@ -89,7 +89,7 @@ echo "ok   the servers take $used MiB of at most $memory_limit"
 
 drill() { # drill SUITE ARGUMENT...
   say "drill $*"
-  "$BIN" drill "$@" --cluster-dir "$cluster" --report "${CLUSTER_REPORT:-$work/report}/$1"
+  "$BIN" drill "$@" --keep --cluster-dir "$cluster" --report "${CLUSTER_REPORT:-$work/report}/$1"
 }
 case $drills in
   none) ;;
