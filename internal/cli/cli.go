@@ -56,6 +56,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	fmt.Fprintf(stderr, "hastack: %v\n", err)
+	if errors.Is(err, errUnproven) {
+		return 4
+	}
 	return 1
 }
 

@@ -25,8 +25,12 @@ import (
 	"github.com/hastack/hastack/internal/topology"
 )
 
-// errBroken makes the exit code 1 when a drill found a broken promise.
-var errBroken = errors.New("the cluster broke a promise")
+// errBroken makes the exit code 1 when a drill found a broken promise,
+// errUnproven makes it 4 when the machine was too busy to judge one.
+var (
+	errBroken   = errors.New("the cluster broke a promise")
+	errUnproven = errors.New("no promise was broken, but every round of a fault was rejected")
+)
 
 // drillOptions are the flags of drill.
 type drillOptions struct {
@@ -49,7 +53,8 @@ func (a *app) drillCommand() *cobra.Command {
 			"report per fault the detection time, the error window, acknowledged writes lost or doubled, orphans and alarms.\n\n" +
 			"Suites: " + strings.Join(drill.Suites(), ", ") + ", all.\n" +
 			"What is measured and how: doc/ops/drills.md. A cluster that is no lab is touched only after its name was typed, or\n" +
-			"with --yes. Exit code 0 when every promise was kept, 1 when not, 2 called wrongly.",
+			"with --yes. Exit code 0 when every promise was kept, 1 when not, 2 called wrongly,\n" +
+			"4 when none was broken and one could not be judged, as every round of a fault was rejected.",
 		Example: "  hastack drill list\n  hastack drill smoke --topology examples/three.yaml\n" +
 			"  hastack drill process partition --rounds 20 --report drills/night\n  hastack drill power --seed 7",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -202,6 +207,7 @@ func (a *app) drill(ctx context.Context, o drillOptions, suites []string) error 
 	if dir == "" {
 		dir = "drill-" + clock.System.Now().Format("2006-01-02-1504")
 	}
+	drill.Favour()
 	report, err := drill.Do(ctx, t, faults, drill.Options{
 		Rounds: o.rounds, Seed: o.seed, Dir: dir, Version: version(), WriteEvery: o.writes, BootPause: o.pause, NoBoots: o.pause == 0,
 		NoAlarms: o.noAlarms, Keep: o.keep, Progress: a.drillRow(o.asJSON), Say: a.drillSay(),
@@ -214,6 +220,9 @@ func (a *app) drill(ctx context.Context, o drillOptions, suites []string) error 
 		}
 		if err == nil && report.Failed() {
 			err = fmt.Errorf("%w: %s names it", errBroken, filepath.Join(dir, "report.md"))
+		}
+		if err == nil && report.Unproven() {
+			err = fmt.Errorf("%w: %s tells why", errUnproven, filepath.Join(dir, "report.md"))
 		}
 	}
 	return err

@@ -16,9 +16,12 @@ func Markdown(r *Report) string {
 	p("")
 	p("**%s**", TableFooter(r, ""))
 	p("")
-	if t.Broken == 0 && !r.Failed() {
+	switch {
+	case r.Unproven():
+		p("No promise was broken; %s could not be judged, as every round was rejected.", plural(t.Unproven, "fault"))
+	case t.Broken == 0 && !r.Failed():
 		p("Every promise was kept.")
-	} else {
+	default:
 		p("%s broke a promise or missed a goal; see below.", plural(t.Broken, "fault"))
 	}
 	p("")

@@ -65,6 +65,20 @@ func TestReportTellsBrokenPromises(t *testing.T) {
 	}
 }
 
+func TestFaultWithoutARoundThatCountsIsNeitherKeptNorBroken(t *testing.T) {
+	noisy := goodRound(9000)
+	noisy.Rejected = "noise"
+	r := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{noisy}})
+	if r.Failed() || !r.Unproven() || !strings.Contains(Markdown(r), "could not be judged") {
+		t.Errorf("failed %v, unproven %v:\n%s", r.Failed(), r.Unproven(), Markdown(r))
+	}
+	noisy.Lost = 1
+	r = reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{noisy}})
+	if !r.Failed() || r.Unproven() {
+		t.Error("noise excuses a lost write")
+	}
+}
+
 func TestRejectedRoundsDoNotCountForTimes(t *testing.T) {
 	noisy := goodRound(9000)
 	noisy.Rejected = "noise"

@@ -170,6 +170,11 @@ func (s *Summary) judge(g Goal, windows, serving []int64) {
 	}
 }
 
+// missed tells of a goal that was not reached, unproven of one that no round
+// counts for.
+func (s *Summary) missed() bool   { return s.Goal != "" && !s.Met && s.Rounds > 0 }
+func (s *Summary) unproven() bool { return s.Goal != "" && s.Rounds == 0 }
+
 func rankName(p int) string {
 	if p == 100 {
 		return "max"
@@ -201,6 +206,7 @@ type Totals struct {
 	Acked, Lost, Doubled, Denied, Orphans int
 	WorstMS                               int64
 	Broken                                int // faults with a broken promise or a missed goal
+	Unproven                              int // faults with a goal and no round that counts
 }
 
 // Totals sums up the report. What the ledgers say at the very end outranks the
@@ -217,8 +223,11 @@ func (r *Report) Totals() Totals {
 		t.Doubled += s.Doubled
 		t.Orphans += s.Orphans
 		t.WorstMS = max(t.WorstMS, s.Window.MaxMS)
-		if len(s.Broken) > 0 || s.Goal != "" && !s.Met {
+		switch {
+		case len(s.Broken) > 0 || s.missed():
 			t.Broken++
+		case s.unproven():
+			t.Unproven++
 		}
 	}
 	var l Totals
@@ -231,6 +240,10 @@ func (r *Report) Totals() Totals {
 	t.Acked, t.Lost, t.Doubled, t.Denied = max(t.Acked, l.Acked), max(t.Lost, l.Lost), max(t.Doubled, l.Doubled), l.Denied
 	return t
 }
+
+// Unproven tells whether no promise was broken, but one could not be judged
+// because every round of its fault was rejected.
+func (r *Report) Unproven() bool { return !r.Failed() && r.Totals().Unproven > 0 }
 
 // Failed tells whether the cloud broke a promise.
 func (r *Report) Failed() bool {

@@ -89,7 +89,11 @@ echo "ok   the servers take $used MiB of at most $memory_limit"
 
 drill() { # drill SUITE ARGUMENT...
   say "drill $*"
-  "$BIN" drill "$@" --keep --cluster-dir "$cluster" --report "${CLUSTER_REPORT:-$work/report}/$1"
+  local rc=0 report=${CLUSTER_REPORT:-$work/report}/$1
+  "$BIN" drill "$@" --keep --cluster-dir "$cluster" --report "$report" || rc=$?
+  # 4: nothing was broken, but the machine was too busy to judge every promise.
+  [ $rc = 0 ] || sed -n 1,40p "$report/report.md"
+  [ $rc = 0 ] || [ $rc = 4 ] || return $rc
 }
 case $drills in
   none) ;;
