@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,44 +89,60 @@ func (c *cgroups) ensure(server string) ([]string, error) {
 	return procs, nil
 }
 
-// weigh gives the lab the share of the machine that so many servers would have
-// as programs of their own: without it all of them together weigh no more than
-// one program beside the lab, and starve when that is a compiler.
-func (c *cgroups) weigh(servers int) error {
-	controller, file, value := "cpu", "cpu.shares", 1024*servers
+// cpuPeriod is how often a share of the processors is given out, in µs. A group
+// that has used its own waits for the rest of it, so that it must be short beside
+// the times that are measured in a lab.
+const cpuPeriod = 20_000
+
+// labPercent is what a lab may use of the machine's processors, in percent of
+// one. The rest is for the prober beside it, and for the machine below: one that
+// is used to its last percent is often stopped as a whole.
+func labPercent() int { return runtime.NumCPU() * 90 }
+
+// share gives the lab the weight that so many servers would have as programs of
+// their own, and bounds it. Without the weight all of them together weigh no
+// more than one program beside the lab, and starve when that is a compiler.
+func (c *cgroups) share(servers int) error {
+	settings := []setting{
+		{"cpu", "cpu.shares", strconv.Itoa(1024 * servers)},
+		{"cpu", "cpu.cfs_period_us", strconv.Itoa(cpuPeriod)},
+		{"cpu", "cpu.cfs_quota_us", strconv.Itoa(cpuPeriod * labPercent() / 100)},
+	}
 	if c.v2 {
-		controller, file, value = "", "cpu.weight", min(100*servers, 10_000)
+		settings = []setting{
+			{"", "cpu.weight", strconv.Itoa(min(100*servers, 10_000))},
+			{"", "cpu.max", fmt.Sprintf("%d %d", cpuPeriod*labPercent()/100, cpuPeriod)},
+		}
 	}
-	dir := c.dir(controller, "")
-	if dir == "" {
-		return nil
-	}
-	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(value)), 0); err != nil {
-		return fmt.Errorf("weigh the lab's control group: %w", err)
-	}
-	return nil
+	return c.set("", settings)
 }
 
 // limit bounds a server's memory and CPU (percent of one core).
 func (c *cgroups) limit(server string, memoryMB, cpuPercent int) error {
-	const period = 100_000 // µs
-	type setting struct{ controller, file, value string }
 	bytes := strconv.Itoa(memoryMB << 20)
+	quota := cpuPeriod * min(cpuPercent, labPercent()) / 100
 	settings := []setting{
 		{"memory", "memory.limit_in_bytes", bytes},
-		{"cpu", "cpu.cfs_period_us", strconv.Itoa(period)},
-		{"cpu", "cpu.cfs_quota_us", strconv.Itoa(period * cpuPercent / 100)},
+		{"cpu", "cpu.cfs_period_us", strconv.Itoa(cpuPeriod)},
+		{"cpu", "cpu.cfs_quota_us", strconv.Itoa(quota)},
 	}
 	if c.v2 {
-		settings = []setting{{"", "memory.max", bytes}, {"", "cpu.max", fmt.Sprintf("%d %d", period*cpuPercent/100, period)}}
+		settings = []setting{{"", "memory.max", bytes}, {"", "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)}}
 	}
+	return c.set(server, settings)
+}
+
+// A setting is a file of a controller's group and what is to be in it.
+type setting struct{ controller, file, value string }
+
+func (c *cgroups) set(server string, settings []setting) error {
 	for _, s := range settings {
 		dir := c.dir(s.controller, server)
 		if dir == "" {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(dir, s.file), []byte(s.value), 0); err != nil {
-			return fmt.Errorf("limit %s: %w (does this machine delegate the %s controller?)", server, err, s.controller)
+			return fmt.Errorf("limit %s: %w (does this machine delegate the %s controller?)", cmp.Or(server, "the lab"), err, s.controller)
 		}
 	}
 	return nil

@@ -214,7 +214,7 @@ func (l *Lab) startFabric(command []string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.cgroups.weigh(len(l.topology.Servers)); err != nil {
+	if err := l.cgroups.share(len(l.topology.Servers)); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(filepath.Join(l.dir, "fabric.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
