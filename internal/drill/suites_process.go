@@ -97,14 +97,14 @@ func victim(t *topology.Topology, role string) string {
 
 // sendSignal signals the main process of a unit, or all its descendants too. It
 // goes by process ids: systemctl kill asks the control group, which a nested
-// one may refuse.
+// one may refuse. Descendants may be gone when their parent is.
 const sendSignal = `main=$(systemctl show -p MainPID --value %[3]s.service)
 [ "${main:-0}" -gt 0 ] || { echo "%[3]s does not run" >&2; exit 1; }
 below() { for p in "$@"; do echo "$p"; below $(pgrep -P "$p"); done; }
 pids=
 case %[1]s in all) pids=$(below $(pgrep -P "$main")) ;; esac
 kill -%[2]s "$main" || exit 1
-[ -z "$pids" ] || kill -%[2]s $pids 2>/dev/null || : # some are gone when their parent is`
+[ -z "$pids" ] || kill -%[2]s $pids 2>/dev/null || :`
 
 // signal kills (KILL) or freezes (STOP) a unit's process.
 func signal(t *Target, how string, p process, where string, which func(ctx context.Context) (string, error)) *Fault {
