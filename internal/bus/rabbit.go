@@ -183,7 +183,7 @@ func (b *Rabbit) unanswered(queue string) {
 	if queue != b.reply.name {
 		return
 	}
-	if b.reply.unanswered++; b.reply.unanswered >= 2 && b.reply.renew != nil {
+	if b.reply.unanswered++; b.reply.unanswered >= 2 {
 		b.reply.renew()
 	}
 }

@@ -45,7 +45,7 @@ func HTML(r *Report) ([]byte, error) {
 		},
 		"alarm": func(s Summary) string { return s.alarmText() },
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
-		"bad":   func(s Summary) bool { return len(s.Broken) > 0 || s.missed() || s.unproven() },
+		"bad":   func(s Summary) bool { return len(s.Broken) > 0 || s.Goal != "" && !s.Met },
 	}).Parse(pageText)
 	if err != nil {
 		return nil, fmt.Errorf("the report's template: %w", err)

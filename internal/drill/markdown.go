@@ -19,7 +19,7 @@ func Markdown(r *Report) string {
 	switch {
 	case r.Unproven():
 		p("No promise was broken; %s could not be judged, as every round was rejected.", plural(t.Unproven, "fault"))
-	case t.Broken == 0 && !r.Failed():
+	case !r.Failed():
 		p("Every promise was kept.")
 	default:
 		p("%s broke a promise or missed a goal; see below.", plural(t.Broken, "fault"))

@@ -99,9 +99,9 @@ func (s *Summary) count(r *Round) {
 		if r.Audit.Error != "" {
 			broke("the auditor did not answer: %s", r.Audit.Error)
 		}
-	}
-	if r.Audit.CleanMS < 0 && len(r.Audit.Findings) > 0 {
-		broke("the audit found: %s", strings.Join(r.Audit.Findings[:min(3, len(r.Audit.Findings))], "; "))
+		if len(r.Audit.Findings) > 0 {
+			broke("the audit found: %s", strings.Join(r.Audit.Findings[:min(3, len(r.Audit.Findings))], "; "))
+		}
 	}
 	if r.Lost > 0 || r.Doubled > 0 || r.Denied > 0 {
 		broke("%d acknowledged writes lost, %d doubled, %d refused and done", r.Lost, r.Doubled, r.Denied)

@@ -86,7 +86,7 @@ func networkKeys() map[string]key {
 		"vips.network": {doc: "the network it is in: management for api, external for public", required: true,
 			words: []string{Management, External}},
 		"vips.address": {doc: "the address", required: true},
-		"vips.prefer":  {doc: "the load balancer that holds it when all are well; without it the VIPs are spread"},
+		"vips.prefer":  {doc: "the load balancer that holds it at the beginning; without it the VIPs are spread"},
 	}
 }
 

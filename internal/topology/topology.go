@@ -132,7 +132,7 @@ type VIP struct {
 	Name    string     `yaml:"name"` // api, object or public
 	Network string     `yaml:"network"`
 	Address netip.Addr `yaml:"address"`
-	// Prefer is the load balancer that holds it when all are well; "" spreads
+	// Prefer is the load balancer that holds it at the beginning; "" spreads
 	// the VIPs over the load balancers.
 	Prefer string `yaml:"prefer"`
 }

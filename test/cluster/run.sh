@@ -6,8 +6,9 @@
 #
 # Every kind of process is killed and frozen once, and the management network of a
 # controller cut. CLUSTER_DRILLS=all makes every fault of both suites and waits for
-# the alarms of each (most of an hour), none makes none. CLUSTER_KEEP=1 leaves the lab up after
-# a failure, CLUSTER_REPORT names a directory that keeps the drills' reports.
+# the alarms of each (most of an hour), none makes none. CLUSTER_KEEP=1 leaves the
+# lab up after a failure, CLUSTER_REPORT names a directory that keeps the drills'
+# reports.
 # CLUSTER_HANDBOOK=1 runs every command of the operator's handbook at the end
 # (examples/three.yaml only), and those of other topologies in labs of their own.
 set -euo pipefail
@@ -92,8 +93,7 @@ drill() { # drill SUITE ARGUMENT...
   local rc=0 report=${CLUSTER_REPORT:-$work/report}/$1
   "$BIN" drill "$@" --keep --cluster-dir "$cluster" --report "$report" || rc=$?
   # 4: nothing was broken, but the machine was too busy to judge every promise.
-  [ $rc = 0 ] || sed -n 1,40p "$report/report.md"
-  [ $rc = 0 ] || [ $rc = 4 ] || return $rc
+  [ $rc = 0 ] || { sed -n 1,40p "$report/report.md"; [ $rc = 4 ] || return $rc; }
 }
 case $drills in
   none) ;;
