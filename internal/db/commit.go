@@ -116,7 +116,7 @@ func (c *conn) commit(ctx context.Context, p *patience, tx driver.Tx) error {
 		return c.failed(err) // certification: it did not happen
 	}
 	// Whatever else went wrong: the write set may have been on its way.
-	c.bad = true
+	c.spoil()
 	return c.settleCommit(ctx, p, m, err)
 }
 
@@ -145,11 +145,11 @@ func (c *conn) settleCommit(ctx context.Context, p *patience, m mark, cause erro
 
 // claim makes the mark void on a connection of its own, unless it is done.
 func (c *conn) claim(ctx context.Context, m mark) (done bool, err error) {
-	raw, err := c.from.open(ctx)
+	raw, term, err := c.from.open(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = raw.Close() }()
+	defer func() { c.from.witness.closed(term); _ = raw.Close() }()
 	_, err = raw.ExecContext(ctx, fmt.Sprintf("INSERT INTO hastack_commits (id, done) VALUES (x'%x', 0)", m), nil)
 	if err == nil || !IsDuplicate(err) {
 		return false, err
@@ -202,7 +202,7 @@ func (t *connTx) Commit() error {
 	if changed && c.from.marks {
 		err = c.commit(t.ctx, newPatience(t.ctx), t.Tx)
 	} else if err = t.Tx.Commit(); err != nil && changed && lostConnection(err) {
-		c.bad = true
+		c.spoil()
 		err = errors.Join(ErrOutcomeUnknown, err)
 	} else {
 		err = c.failed(err)

@@ -29,16 +29,17 @@ type connector struct {
 	log  *slog.Logger
 	init []string // statements for a fresh connection
 	// marks tells that commits can be found again (commit.go).
-	marks bool
+	marks   bool
+	witness witness
 }
 
 // Connect waits for a server until the patience that ctx carries ends.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	p := newPatience(ctx)
 	for {
-		raw, err := c.open(ctx)
+		raw, term, err := c.open(ctx)
 		if err == nil {
-			return &conn{rawConn: raw, from: c, core: c.core}, nil
+			return &conn{rawConn: raw, from: c, core: c.core, term: term}, nil
 		}
 		if !retryable(err) || !p.pause(ctx) {
 			return nil, final(err)
@@ -54,21 +55,20 @@ func final(err error) error {
 	return err
 }
 
-// open makes one connection. It has seen everything that was committed before,
-// wherever that was: after a change of the writer the new one may still have
-// to apply what the old one acknowledged, and wsrep_sync_wait waits for that.
-func (c *connector) open(ctx context.Context) (rawConn, error) {
+// open makes one connection. It sees everything that was committed before,
+// wherever that was.
+func (c *connector) open(ctx context.Context) (raw rawConn, term uint64, err error) {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	raw, err := connectRaw(ctx, c.Connector)
+	raw, err = connectRaw(ctx, c.Connector)
 	if err != nil {
 		if errors.Is(err, io.EOF) || ctx.Err() != nil && outer.Err() == nil {
 			// A load balancer without a server closes at once; one whose server
 			// is frozen says nothing.
 			err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 		}
-		return nil, err
+		return nil, 0, err
 	}
 	for _, q := range c.init {
 		if _, err = raw.ExecContext(ctx, q, nil); err != nil {
@@ -77,63 +77,13 @@ func (c *connector) open(ctx context.Context) (rawConn, error) {
 		}
 	}
 	if err == nil {
-		err = settle(ctx, raw)
+		term, err = c.witness.settle(ctx, raw)
 	}
 	if err != nil {
 		_ = raw.Close()
-		return nil, err
+		return nil, 0, err
 	}
-	return raw, nil
-}
-
-// settle waits for what other servers have committed and refuses a server that
-// acknowledges what it has not written.
-func settle(ctx context.Context, raw rawConn) error {
-	galera := true
-	if _, err := raw.ExecContext(ctx, "SET SESSION wsrep_sync_wait=1", nil); err != nil {
-		if e, ok := errors.AsType[*mysql.MySQLError](err); !ok || e.Number != myUnknownVariable {
-			return err
-		}
-		galera = false // MySQL
-	}
-	if err := checkDurable(ctx, raw); err != nil || !galera {
-		return err
-	}
-	_, err := raw.ExecContext(ctx, "SET SESSION wsrep_sync_wait=0", nil)
-	return err
-}
-
-// checkDurable refuses a server that acknowledges what it has not written.
-func checkDurable(ctx context.Context, raw rawConn) error {
-	row, err := oneRow(ctx, raw, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
-	if err != nil {
-		return err
-	}
-	if flush := text(row); flush != "1" {
-		return fmt.Errorf("the server runs with innodb_flush_log_at_trx_commit=%s and would lose acknowledged writes: set it to 1", flush)
-	}
-	return nil
-}
-
-// oneRow is the first column of the first row of a query.
-func oneRow(ctx context.Context, raw rawConn, query string) (driver.Value, error) {
-	rows, err := raw.QueryContext(ctx, query, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	row := make([]driver.Value, len(rows.Columns()))
-	if err := rows.Next(row); err != nil {
-		return nil, err
-	}
-	return row[0], nil
-}
-
-func text(v driver.Value) string {
-	if b, ok := v.([]byte); ok {
-		return string(b)
-	}
-	return fmt.Sprint(v)
+	return raw, term, nil
 }
 
 func connectRaw(ctx context.Context, c driver.Connector) (rawConn, error) {
@@ -198,10 +148,11 @@ type conn struct {
 	from    *connector
 	core    *core
 	inTx    bool
-	wrote   bool  // something in this transaction
-	changed bool  // rows, in this transaction
-	broken  error // why the transaction cannot go on
-	bad     bool  // not to be used again
+	wrote   bool   // something in this transaction
+	changed bool   // rows, in this transaction
+	broken  error  // why the transaction cannot go on
+	bad     bool   // not to be used again
+	term    uint64 // of the witness
 }
 
 var errOutside = errors.New("write outside of the transaction that the context is in")
@@ -229,12 +180,18 @@ func (c *conn) failed(err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && otherNode(e) || lostConnection(err) {
-		c.bad = true
+		c.spoil()
 	}
 	if c.inTx && c.broken == nil && breaksTx(err) {
 		c.broken = err
 	}
 	return err
+}
+
+// spoil keeps the connection from being used again.
+func (c *conn) spoil() {
+	c.bad = true
+	c.from.witness.failed(c.term)
 }
 
 // again decides after an error outside of a transaction that left nothing
@@ -249,9 +206,9 @@ func (c *conn) again(ctx context.Context, p *patience, err error) error {
 	}
 	_ = c.rawConn.Close()
 	for {
-		raw, cerr := c.from.open(ctx)
+		raw, term, cerr := c.from.open(ctx)
 		if cerr == nil {
-			c.rawConn, c.bad = raw, false
+			c.rawConn, c.term, c.bad = raw, term, false
 			return nil
 		}
 		if !retryable(cerr) || !p.pause(ctx) {
@@ -338,6 +295,24 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		return nil, fmt.Errorf("driver statement %T lacks context methods", raw)
 	}
 	return &stmt{rawStmt: full, c: c, write: !isRead(query)}, nil
+}
+
+// Close implements driver.Conn.
+func (c *conn) Close() error {
+	if !c.bad {
+		c.from.witness.closed(c.term)
+	}
+	return c.rawConn.Close()
+}
+
+// ResetSession is called before a connection is used again, and finds out
+// whether it was closed meanwhile.
+func (c *conn) ResetSession(ctx context.Context) error {
+	err := c.rawConn.ResetSession(ctx)
+	if err != nil {
+		c.spoil()
+	}
+	return err
 }
 
 // IsValid keeps a connection to a node that does not serve out of the pool.

@@ -9,8 +9,9 @@ import (
 	"github.com/hastack/hastack/internal/clock"
 )
 
-// retryPause is how long a client waits before its one repeat.
-const retryPause = 100 * time.Millisecond
+// retryPause is how long a client waits before its one repeat: what
+// keystoneauth, under the OpenStack clients, waits before its first.
+const retryPause = 500 * time.Millisecond
 
 // A probe sends one kind of request at a fixed rate, whether or not the ones
 // before have been answered, so that a stalled cloud does not hide its stall.
