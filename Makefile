@@ -21,7 +21,8 @@ test-deps: deps
 	@packaging/deps.sh $(TEST_PACKAGES)
 
 build: $(BIN)
-$(BIN): go.mod $(shell find cmd internal -name '*.go' -o -name '*.sql' -o -name '*.html' 2>/dev/null)
+# Whatever is embedded counts as source.
+$(BIN): go.mod $(shell find cmd internal -type f ! -path '*/testdata/*' 2>/dev/null)
 	@packaging/step.sh build "$(BIN)" go build -buildvcs=auto -o $(BIN) ./cmd/hastack
 
 image: $(IMAGE)

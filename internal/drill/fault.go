@@ -100,7 +100,7 @@ const (
 func Goals() []Goal {
 	return []Goal{
 		{Kind: KindProcess, NoFailure: true},
-		{Kind: KindBalancer, Window: time.Second, Percentile: 50},
+		{Kind: KindBalancer, Window: time.Second, Percentile: 50, NoFailure: true},
 		{Kind: KindControl, Window: 3 * time.Second, Percentile: 99},
 		{Kind: KindWriter, Window: 5 * time.Second, Percentile: 100},
 		{Kind: KindManagement, Window: 5 * time.Second, Percentile: 100},

@@ -51,7 +51,7 @@ func validate(name string, c *cloud) *probe {
 // processor second of bcrypt. Issuing twice harms nobody, so it is repeated.
 func issue(c *cloud) *probe {
 	own := c.own()
-	return &probe{name: "issue token", group: "identity", every: 500 * time.Millisecond, timeout: readTimeout, lanes: 8,
+	return &probe{name: "issue token", group: "identity", every: 250 * time.Millisecond, timeout: readTimeout, lanes: 12,
 		try: func(ctx context.Context, _, _ int) error {
 			h, err := own.do(ctx, http.MethodPost, "/identity/v3/auth/tokens?nocatalog", object{"auth": object{
 				"identity": object{"methods": []string{"token"}, "token": object{"id": own.session.Token()}},

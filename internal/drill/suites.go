@@ -66,14 +66,7 @@ func cut(t *Target, target, name, kind string) *Fault {
 func serverFaults(t *Target) []*Fault {
 	var out []*Fault
 	for _, s := range t.Topology.Servers {
-		kind := KindServer
-		switch {
-		case s.Has(topology.RoleControl):
-			kind = KindControl
-		case s.Has(topology.RoleLoadBalancer):
-			kind = KindBalancer
-		}
-		f := powerCord(t, s.Name+" off", kind, func(context.Context) (string, error) { return s.Name, nil })
+		f := powerCord(t, s.Name+" off", serverKind(s), func(context.Context) (string, error) { return s.Name, nil })
 		f.Targets = []string{s.Name}
 		if !s.Has(topology.RoleControl) && !s.Has(topology.RoleNetwork) && !s.Has(topology.RoleCompute) &&
 			!s.Has(topology.RoleLoadBalancer) && !s.Has(topology.RoleAdmin) {
@@ -81,11 +74,28 @@ func serverFaults(t *Target) []*Fault {
 		}
 		out = append(out, f)
 	}
+	// Where the balancers are control servers, a control server is what is lost.
+	kind := KindBalancer
+	for _, s := range t.Topology.With(topology.RoleLoadBalancer) {
+		kind = serverKind(s)
+	}
 	for _, v := range t.Topology.VIPs {
-		out = append(out, powerCord(t, "holder of VIP "+v.Name+" off", KindBalancer,
+		out = append(out, powerCord(t, "holder of VIP "+v.Name+" off", kind,
 			func(ctx context.Context) (string, error) { return t.holderOf(ctx, v.Name) }))
 	}
 	return append(out, powerCord(t, "database writer off", KindWriter, t.writer))
+}
+
+// serverKind is the kind of fault that the loss of a server is: of several
+// roles the one that costs most.
+func serverKind(s *topology.Server) string {
+	switch {
+	case s.Has(topology.RoleControl):
+		return KindControl
+	case s.Has(topology.RoleLoadBalancer):
+		return KindBalancer
+	}
+	return KindServer
 }
 
 // powerCord takes the power of the server that which names when the time comes.

@@ -72,8 +72,11 @@ func holderFaults(t *Target, how string) []*Fault {
 			if p.role != topology.RoleLoadBalancer {
 				continue
 			}
-			out = append(out, signal(t, how, p, "holder of VIP "+v.Name,
-				func(ctx context.Context) (string, error) { return t.holderOf(ctx, v.Name) }))
+			f := signal(t, how, p, "holder of VIP "+v.Name, func(ctx context.Context) (string, error) { return t.holderOf(ctx, v.Name) })
+			if how == "KILL" {
+				f.Kind = KindBalancer
+			}
+			out = append(out, f)
 		}
 	}
 	f := signal(t, how, process{unit: "mariadb"}, "database writer", t.writer)

@@ -26,10 +26,11 @@ import (
 // help it is deleted: those who use it make it again, and what was in it is
 // done again from the rows of the operations that it belonged to.
 //
-// Members may also come out of a partition with different ideas of which queues
-// there are, when it ended before all had noticed it. Then what is sent through
-// one of them gets lost. The smaller part is started again and takes what the
-// others have.
+// Members may also come out of a partition that ended before all had noticed
+// it, or before the smaller part had paused: they hear each other again, but
+// have different ideas of which queues there are, or each part takes the other
+// for down. Then what is sent through one of them gets lost. The smaller part
+// is started again and takes what the others have.
 //
 // Looking costs a second of processor time, so only the first member does it,
 // every fifteen seconds after members came back and every five minutes
@@ -51,7 +52,8 @@ type rabbitHealer struct {
 }
 
 // A rabbitFinding is a queue without a leader or a member (leaderless, short),
-// or a member that knows of other queues than the rest (split).
+// or a member that knows of other queues than the rest (split), or does not
+// work with them (partitioned).
 type rabbitFinding struct{ what, queue string }
 
 // The pace of healing.
@@ -125,13 +127,13 @@ func (h *rabbitHealer) heal(ctx context.Context, found []rabbitFinding) error {
 	h.patience = map[string]int{}
 	action := ""
 	var queues []string
-	split := slices.ContainsFunc(found, func(f rabbitFinding) bool { return f.what == "split" })
+	split := slices.ContainsFunc(found, func(f rabbitFinding) bool { return f.what == "split" || f.what == "partitioned" })
 	for _, f := range found {
 		n := was[f.queue] + 1
 		h.patience[f.queue] = n
 		switch {
-		case f.what == "split" && n%healMend == 0:
-			h.log.WarnContext(ctx, "a member that differs about the queues is started again", "member", f.queue)
+		case f.what == "partitioned", f.what == "split" && n%healMend == 0:
+			h.log.WarnContext(ctx, "a member that does not agree with the others is started again", "member", f.queue, "why", f.what)
 			return h.act(ctx, "mend")
 		case split:
 			// All else waits until members agree about which queues there are.

@@ -100,3 +100,29 @@ erlang_vm_dist_node_state{peer="rabbit@c"} 1
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestMemberThatServesApartIsStartedAgainAtOnce(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	var did []string
+	found := []rabbitFinding{{"partitioned", "rabbit@c"}}
+	h := &rabbitHealer{
+		clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b", "c"},
+		running: func() []string { return []string{"a", "b", "c"} },
+		act: func(_ context.Context, a string) error {
+			if did = append(did, a); a == "mend" {
+				found = nil
+			}
+			return nil
+		},
+		found: func() ([]rabbitFinding, error) { return found, nil },
+	}
+	for range 15 {
+		if err := h.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.Advance(2 * time.Second)
+	}
+	if want := []string{"check", "mend", "check"}; !slices.Equal(did, want) {
+		t.Errorf("did %v, want %v", did, want)
+	}
+}

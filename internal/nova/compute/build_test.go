@@ -231,6 +231,39 @@ func TestBuildWaitsForItsPorts(t *testing.T) {
 	}
 }
 
+func TestBuildWhosePortsAreDeletedMeanwhileLeavesNoTap(t *testing.T) {
+	c := newCloud()
+	driver := fake.New(fake.Config{})
+	a := newAgent(t, c, tapped{driver})
+	spec, op := c.server()
+	taps := func() int {
+		inv, err := driver.Inventory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(inv.Taps)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Build(context.WithoutCancel(t.Context()), op) }()
+	for deadline := time.Now().Add(5 * time.Second); taps() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no tap was made")
+		}
+	}
+	ports, _ := c.Ports(t.Context(), spec.ID)
+	for _, p := range ports {
+		if err := c.DeletePort(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil { // nobody plugs
+		t.Fatal(err)
+	}
+	if n := taps(); n != 0 {
+		t.Errorf("%d taps are left", n)
+	}
+}
+
 func TestUnknownAndForeignOperationsAreDropped(t *testing.T) {
 	c := newCloud()
 	a := newAgent(t, c, fake.New(fake.Config{}))

@@ -189,8 +189,23 @@ func (a *Agent) describePorts(ctx context.Context, spec *rpc.ServerSpec, ports [
 }
 
 // plug makes the taps and waits, bounded, until Neutron has wired them: before
-// that the guest would run without its network, or without its filter.
+// that the guest would run without its network, or without its filter. When it
+// fails, no new tap stays: whoever clears away knows taps by the ports, which
+// may be gone by then.
 func (a *Agent) plug(ctx context.Context, serverID string, vifs []rpc.VIF) error {
+	err := a.plugAll(ctx, serverID, vifs)
+	if err == nil {
+		return nil
+	}
+	for _, v := range vifs {
+		if a.needs.NeedsTap && !v.Active {
+			err = errors.Join(err, a.driver.UnplugTap(context.WithoutCancel(ctx), v.Tap))
+		}
+	}
+	return err
+}
+
+func (a *Agent) plugAll(ctx context.Context, serverID string, vifs []rpc.VIF) error {
 	wait := map[string]<-chan string{}
 	for _, v := range vifs {
 		if a.needs.NeedsTap && !v.Active {
