@@ -73,7 +73,7 @@ func New(cfg *Config, deps Deps) (*Agent, error) {
 		a.collectors = append(a.collectors, a.galera)
 	}
 	if cfg.Rabbit != nil {
-		a.rabbit = newRabbit(cfg.Rabbit, cfg.Server, deps)
+		a.rabbit = newRabbit(cfg.Rabbit, cfg.Server, deps, a.State)
 		a.collectors = append(a.collectors, a.rabbit)
 	}
 	a.collectors = append(a.collectors, hostCollectors(cfg, deps, files)...)
@@ -94,8 +94,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.galera != nil {
 		parts = append(parts, lifecycle.Part{Name: "database recovery", Run: a.galera.recovery.run})
 	}
-	if a.rabbit != nil && a.rabbit.healer != nil {
-		parts = append(parts, lifecycle.Part{Name: "queues", Run: a.rabbit.healer.run})
+	if a.rabbit != nil {
+		parts = append(parts, lifecycle.Part{Name: "broker", Run: a.rabbit.watch.run})
+		if a.rabbit.healer != nil {
+			parts = append(parts, lifecycle.Part{Name: "queues", Run: a.rabbit.healer.run})
+		}
 	}
 	listeners, err := a.listen(ctx)
 	if err != nil {

@@ -51,14 +51,17 @@ type rabbit struct {
 	clock  clock.Clock
 	client *http.Client
 	healer *rabbitHealer // nil on all members but the first
+	watch  *rabbitWatch
 
 	mu      sync.Mutex // guards the rest
 	running []string
 	at      time.Time // of running
 }
 
-func newRabbit(cfg *RabbitConfig, server string, deps Deps) *rabbit {
+func newRabbit(cfg *RabbitConfig, server string, deps Deps, state func() *State) *rabbit {
 	r := &rabbit{cfg: cfg, name: server, clock: deps.Clock, client: &http.Client{Timeout: 3 * time.Second}}
+	r.watch = &rabbitWatch{clock: deps.Clock, log: deps.Log, members: cfg.Members, self: server, state: state, kill: killRabbit,
+		answers: func() bool { return r.recent() != nil }}
 	if len(cfg.Members) > 0 && cfg.Members[0] == server {
 		r.healer = &rabbitHealer{
 			clock: deps.Clock, log: deps.Log, members: cfg.Members, running: r.recent, act: rabbitAction, found: rabbitFound,

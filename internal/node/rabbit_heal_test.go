@@ -90,7 +90,7 @@ rabbitmq_alarms_free_disk_space_watermark 0
 erlang_vm_dist_node_state{peer="rabbit@b"} 3
 erlang_vm_dist_node_state{peer="rabbit@c"} 1
 `
-	r := newRabbit(&RabbitConfig{Members: []string{"a", "b", "c"}}, "a", Deps{Clock: clock.System})
+	r := newRabbit(&RabbitConfig{Members: []string{"a", "b", "c"}}, "a", Deps{Clock: clock.System}, nil)
 	var got Rabbit
 	if err := r.read(strings.NewReader(metrics), &got); err != nil {
 		t.Fatal(err)
