@@ -16,7 +16,8 @@ import (
 	"github.com/hastack/hastack/internal/drill"
 )
 
-// Marks between which a document's table of drills is replaced.
+// Marks between which a document's table of drills is replaced. A document of
+// several clusters names each at its beginning: <!-- drills:begin three -->.
 const (
 	drillsBegin = "<!-- drills:begin -->"
 	drillsEnd   = "<!-- drills:end -->"
@@ -28,7 +29,8 @@ func (a *app) drillReportCommand() *cobra.Command {
 		Use:   "report DIR...",
 		Short: "Merge the reports of several drills into one",
 		Long: "Merge the reports of several drills of one cluster into one: rounds of equal faults come together. With --table the\n" +
-			"tables are put into a document, between " + drillsBegin + " and " + drillsEnd + ".",
+			"tables are put into a document, between " + drillsBegin + " and " + drillsEnd + ". A document of several\n" +
+			"clusters names the cluster in the first of the two: " + beginMark("three") + ".",
 		Example: "  hastack drill report night-1 night-2 --out week\n  hastack drill report week --table doc/ha-report.md",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -55,7 +57,7 @@ func (a *app) drillReportCommand() *cobra.Command {
 				}
 			}
 			if table != "" {
-				if err := putTable(table, drill.Markdown(merged)); err != nil {
+				if err := putTable(table, merged.Cluster, drill.Markdown(merged)); err != nil {
 					return err
 				}
 			}
@@ -72,20 +74,27 @@ func (a *app) drillReportCommand() *cobra.Command {
 	return cmd
 }
 
-// putTable replaces what is between the marks of a document.
-func putTable(file, text string) error {
+func beginMark(cluster string) string { return strings.Replace(drillsBegin, " -->", " "+cluster+" -->", 1) }
+
+// putTable replaces what is between the marks of a document, those of the
+// cluster if it has them.
+func putTable(file, cluster, text string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(b), drillsBegin)
+	begin := beginMark(cluster)
+	if !strings.Contains(string(b), begin) {
+		begin = drillsBegin
+	}
+	before, rest, ok := strings.Cut(string(b), begin)
 	_, after, ok2 := strings.Cut(rest, drillsEnd)
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no place for the tables: write %s and %s where they belong", file, drillsBegin, drillsEnd)
 	}
 	// Headings of the report are one level below the document's.
 	text = strings.ReplaceAll("\n"+text, "\n#", "\n##")
-	return config.WriteFile(file, []byte(before+drillsBegin+text+drillsEnd+after), 0o644)
+	return config.WriteFile(file, []byte(before+begin+text+drillsEnd+after), 0o644)
 }
 
 // drillUpgrades lets the upgrade suite run this program's own upgrade and

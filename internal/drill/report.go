@@ -82,7 +82,9 @@ func Merge(reports []*Report) (*Report, error) {
 		}
 		out.Runs = append(out.Runs, r.Runs...)
 		out.Ledgers = append(out.Ledgers, r.Ledgers...)
-		out.Checks = append(out.Checks, r.Checks...)
+		for _, c := range r.Checks {
+			out.addCheck(c)
+		}
 		for _, f := range r.Faults {
 			at := slices.IndexFunc(out.Faults, func(o Result) bool { return o.Name == f.Name && o.Suite == f.Suite })
 			if at < 0 {
@@ -94,4 +96,15 @@ func Merge(reports []*Report) (*Report, error) {
 	}
 	slices.SortStableFunc(out.Faults, func(a, b Result) int { return slices.Index(Suites(), a.Suite) - slices.Index(Suites(), b.Suite) })
 	return &out, nil
+}
+
+// addCheck takes a check: one that failed once has failed.
+func (r *Report) addCheck(c Check) {
+	at := slices.IndexFunc(r.Checks, func(o Check) bool { return o.Name == c.Name })
+	if at < 0 {
+		r.Checks = append(r.Checks, c)
+		return
+	}
+	r.Checks[at].OK = r.Checks[at].OK && c.OK
+	r.Checks[at].Findings = slices.Concat(r.Checks[at].Findings, c.Findings)
 }

@@ -96,6 +96,7 @@ func TestMergeBringsRoundsTogether(t *testing.T) {
 	b := reportOf(Result{Name: "kill", Suite: SuiteProcess, Kind: KindProcess, Rounds: []Round{goodRound(3)}},
 		Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(2)}})
 	a.Ledgers, b.Ledgers = []Verdict{{Acked: 500}}, []Verdict{{Acked: 700, Lost: []string{"w"}}}
+	a.Checks, b.Checks = []Check{{Name: "no secrets", OK: true}}, []Check{{Name: "no secrets", Findings: []string{"one"}}}
 	for _, r := range []*Report{a, b} {
 		dir := t.TempDir()
 		if err := Write(dir, r); err != nil {
@@ -119,7 +120,10 @@ func TestMergeBringsRoundsTogether(t *testing.T) {
 	if got := m.Totals(); got.Acked != 1200 || got.Lost != 1 {
 		t.Errorf("totals %+v", got)
 	}
-	if len(a.Faults[0].Rounds) != 1 {
+	if len(m.Checks) != 1 || m.Checks[0].OK || len(m.Checks[0].Findings) != 1 {
+		t.Errorf("checks %+v", m.Checks)
+	}
+	if len(a.Faults[0].Rounds) != 1 || !a.Checks[0].OK {
 		t.Error("merging changed what was merged")
 	}
 	b.Cluster = "other"
