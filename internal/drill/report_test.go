@@ -79,6 +79,22 @@ func TestFaultWithoutARoundThatCountsIsNeitherKeptNorBroken(t *testing.T) {
 	}
 }
 
+func TestAMedianIsJudgedOverTheKind(t *testing.T) {
+	fault := func(name string, windows ...int64) Result {
+		res := Result{Name: name, Suite: SuiteProcess, Kind: KindBalancer}
+		for _, w := range windows {
+			res.Rounds = append(res.Rounds, goodRound(w))
+		}
+		return res
+	}
+	if r := reportOf(fault("haproxy", 400), fault("another", 500), fault("keepalived", 1100)); r.Failed() {
+		t.Error("one slow fault of three is no slow median")
+	}
+	if r := reportOf(fault("haproxy", 400), fault("another", 1200), fault("keepalived", 1100)); !r.Failed() {
+		t.Error("a slow median passed")
+	}
+}
+
 func TestRejectedRoundsDoNotCountForTimes(t *testing.T) {
 	noisy := goodRound(9000)
 	noisy.Rejected = "noise"

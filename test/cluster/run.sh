@@ -122,4 +122,4 @@ if ! diff "$work/before" "$work/after"; then
 fi
 [ ! -e "$HASTACK_STATE_DIR/labs" ] || { echo "FAIL lab down leaves $HASTACK_STATE_DIR/labs" >&2; exit 1; }
 echo "ok   lab down leaves nothing behind"
-[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook, Pacemaker"; test/cluster/handbook.sh pacemaker; test/cluster/nodes.sh; }
+[ -z "${CLUSTER_HANDBOOK:-}" ] || { say "the operator's handbook, Pacemaker"; test/cluster/handbook.sh pacemaker; test/cluster/nodes.sh; test/cluster/nodes.sh control; }
