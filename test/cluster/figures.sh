@@ -2,15 +2,15 @@
 # figures.sh [OUT]: the figures of doc/ha-report.md, on a lab of
 # examples/three.yaml with nothing else on the machine: every single fault twenty
 # times (FIGURES_ROUNDS), what is slow or rare less often. Takes hours; each part
-# leaves its report in OUT/NAME, and one that is there is not made again, so that
+# leaves its report in OUT/NAME (OUT: drills in the state directory), and one that is there is not made again, so that
 # it may be ended and run once more. FIGURES_ONLY="kill power" makes some parts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
 
-out=${1:-doc/drills/parts}
-rounds=${FIGURES_ROUNDS:-20}
 export HASTACK_STATE_DIR=${HASTACK_STATE_DIR:-/var/tmp/hastack-figures}
+out=${1:-$HASTACK_STATE_DIR/drills}
+rounds=${FIGURES_ROUNDS:-20}
 BIN=${BIN:-$PWD/bin/hastack}
 IMAGE_FILE=${IMAGE_FILE:-$PWD/bin/image/disk.qcow2}
 cluster=$HASTACK_STATE_DIR/clusters/three
