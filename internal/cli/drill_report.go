@@ -74,7 +74,9 @@ func (a *app) drillReportCommand() *cobra.Command {
 	return cmd
 }
 
-func beginMark(cluster string) string { return strings.Replace(drillsBegin, " -->", " "+cluster+" -->", 1) }
+func beginMark(cluster string) string {
+	return strings.Replace(drillsBegin, " -->", " "+cluster+" -->", 1)
+}
 
 // putTable replaces what is between the marks of a document, those of the
 // cluster if it has them.

@@ -26,16 +26,13 @@ func (a *Agent) heartbeats(ctx context.Context) {
 	before := int64(0) // the server's revision one beat ago
 	var last time.Time // when all parts were told of
 	for {
-		parts := a.cfg.Parts
-		if all := a.clock.Now().Sub(last) >= a.cfg.HeartbeatEvery-every/2; !all {
-			parts = []string{PartL3}
-		}
+		parts, all := a.due(last, every)
 		rev, err := a.beat(ctx, parts)
 		if err != nil && ctx.Err() == nil {
 			a.log.Debug("heartbeat was not heard", "error", err)
 		}
 		if err == nil {
-			if len(parts) > 1 || every == a.cfg.HeartbeatEvery {
+			if all {
 				last = a.clock.Now()
 			}
 			if before > a.heardOf() {
@@ -54,6 +51,15 @@ func (a *Agent) heartbeats(ctx context.Context) {
 		case <-wait:
 		}
 	}
+}
+
+// due are the parts to tell of now, when all were last told of at last and a
+// beat comes every so often. Only a host with routers has beats between.
+func (a *Agent) due(last time.Time, every time.Duration) (parts []string, all bool) {
+	if a.runs(PartL3) && a.clock.Now().Sub(last) < a.cfg.HeartbeatEvery-every/2 {
+		return []string{PartL3}, false
+	}
+	return a.cfg.Parts, true
 }
 
 // beat tells of the parts; the L3 part is first, because it is urgent.
