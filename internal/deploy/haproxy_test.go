@@ -91,7 +91,7 @@ func TestPublicAddressHasNoInternalService(t *testing.T) {
 			t.Errorf("%s is not on the api address", path)
 		}
 	}
-	if strings.Contains(public, "3306") || !strings.Contains(conf, "bind 10.3.0.100:3306\n") {
+	if strings.Contains(public, "3306") || !strings.Contains(conf, "bind 10.3.0.100:3306 ") {
 		t.Error("the database must listen on the api address only")
 	}
 	for _, bind := range regexp.MustCompile(`(?m)^ +bind (\S+)`).FindAllStringSubmatch(conf, -1) {
