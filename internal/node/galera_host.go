@@ -57,18 +57,9 @@ type galeraHost interface {
 // systemdHost is the machine.
 type systemdHost struct{}
 
-func (systemdHost) systemd(ctx context.Context, do func(*dbus.Conn) error) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to systemd: %w", err)
-	}
-	defer conn.Close()
-	return do(conn)
-}
-
 // unit reads the state of the database's unit.
 func (h systemdHost) unit(ctx context.Context) (active, sub string, started time.Time, err error) {
-	err = h.systemd(ctx, func(c *dbus.Conn) error {
+	err = withSystemd(ctx, func(c *dbus.Conn) error {
 		p, err := c.GetUnitPropertiesContext(ctx, galeraUnit)
 		if err != nil {
 			return fmt.Errorf("ask systemd for %s: %w", galeraUnit, err)
@@ -175,7 +166,7 @@ func (systemdHost) roomy() bool {
 // polite request, and one that has no quorum has nothing to finish: every
 // transaction that it acknowledged is in its log.
 func (h systemdHost) stop(ctx context.Context, hard bool) error {
-	return h.systemd(ctx, func(c *dbus.Conn) error {
+	return withSystemd(ctx, func(c *dbus.Conn) error {
 		done := make(chan string, 1)
 		if _, err := c.StopUnitContext(ctx, galeraUnit, "replace", done); err != nil {
 			return fmt.Errorf("stop %s: %w", galeraUnit, err)
@@ -197,7 +188,7 @@ func (h systemdHost) stop(ctx context.Context, hard bool) error {
 
 // start does not wait: a member that joins may take its time.
 func (h systemdHost) start(ctx context.Context) error {
-	return h.systemd(ctx, func(c *dbus.Conn) error {
+	return withSystemd(ctx, func(c *dbus.Conn) error {
 		// Killed by us it counts as failed, which is nothing to remember.
 		_ = c.ResetFailedUnitContext(ctx, galeraUnit)
 		if _, err := c.StartUnitContext(ctx, galeraUnit, "replace", nil); err != nil {

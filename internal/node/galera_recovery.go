@@ -75,18 +75,7 @@ func (r *galeraRecovery) run(ctx context.Context) error {
 	if why := r.host.held(); why != "" && why != heldFull {
 		r.release(ctx) // of the agent before this one
 	}
-	t := r.clock.NewTicker(recoveryTick)
-	defer t.Stop()
-	for {
-		if err := r.step(ctx); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "recovery of the database", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C():
-		}
-	}
+	return stepEvery(ctx, r.clock, r.log, recoveryTick, "recovery of the database", r.step)
 }
 
 // told is what the state shows of recovery.

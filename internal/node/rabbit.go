@@ -60,7 +60,7 @@ type rabbit struct {
 
 func newRabbit(cfg *RabbitConfig, server string, deps Deps, state func() *State) *rabbit {
 	r := &rabbit{cfg: cfg, name: server, clock: deps.Clock, client: &http.Client{Timeout: 3 * time.Second}}
-	r.watch = &rabbitWatch{clock: deps.Clock, log: deps.Log, members: cfg.Members, self: server, state: state, kill: killRabbit,
+	r.watch = &rabbitWatch{clock: deps.Clock, log: deps.Log, members: cfg.Members, state: state, kill: killRabbit,
 		answers: func() bool { return r.recent() != nil }}
 	if len(cfg.Members) > 0 && cfg.Members[0] == server {
 		r.healer = &rabbitHealer{

@@ -75,18 +75,7 @@ const (
 
 // run looks until ctx ends.
 func (h *rabbitHealer) run(ctx context.Context) error {
-	t := h.clock.NewTicker(2 * time.Second)
-	defer t.Stop()
-	for {
-		if err := h.step(ctx); err != nil && ctx.Err() == nil {
-			h.log.WarnContext(ctx, "look at the queues", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C():
-		}
-	}
+	return stepEvery(ctx, h.clock, h.log, 2*time.Second, "look at the queues", h.step)
 }
 
 func (h *rabbitHealer) step(ctx context.Context) error {
@@ -154,25 +143,22 @@ func (h *rabbitHealer) heal(ctx context.Context, found []rabbitFinding) error {
 
 // rabbitAction runs the unit of an action.
 func rabbitAction(ctx context.Context, action string) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to systemd: %w", err)
-	}
-	defer conn.Close()
 	unit := "hastack-rabbitmq-queues@" + action + ".service"
-	done := make(chan string, 1)
-	if _, err := conn.StartUnitContext(ctx, unit, "replace", done); err != nil {
-		return fmt.Errorf("start %s: %w", unit, err)
-	}
-	select {
-	case r := <-done:
-		if r != "done" {
-			return fmt.Errorf("%s: %s; journalctl -u %s tells why", unit, r, unit)
+	return withSystemd(ctx, func(c *dbus.Conn) error {
+		done := make(chan string, 1)
+		if _, err := c.StartUnitContext(ctx, unit, "replace", done); err != nil {
+			return fmt.Errorf("start %s: %w", unit, err)
 		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", unit, ctx.Err())
-	}
+		select {
+		case r := <-done:
+			if r != "done" {
+				return fmt.Errorf("%s: %s; journalctl -u %s tells why", unit, r, unit)
+			}
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", unit, ctx.Err())
+		}
+	})
 }
 
 // rabbitCheck is what the last look at the quorum queues on this server found;

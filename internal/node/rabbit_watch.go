@@ -27,7 +27,6 @@ type rabbitWatch struct {
 	clock   clock.Clock
 	log     *slog.Logger
 	members []string
-	self    string
 	// answers tells whether the broker answered a moment ago.
 	answers func() bool
 	state   func() *State
@@ -47,18 +46,7 @@ const (
 
 // run watches until ctx ends.
 func (w *rabbitWatch) run(ctx context.Context) error {
-	t := w.clock.NewTicker(2 * time.Second)
-	defer t.Stop()
-	for {
-		if err := w.step(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "watch the broker", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C():
-		}
-	}
+	return stepEvery(ctx, w.clock, w.log, 2*time.Second, "watch the broker", w.step)
 }
 
 func (w *rabbitWatch) step(ctx context.Context) error {
@@ -90,7 +78,7 @@ func (w *rabbitWatch) should(now time.Time) bool {
 	})
 	reached := 1
 	for _, p := range s.Peers {
-		if p.Name != w.self && p.Hears && p.Heard && slices.Contains(w.members, p.Name) {
+		if p.Hears && p.Heard && slices.Contains(w.members, p.Name) {
 			reached++
 		}
 	}
@@ -99,11 +87,7 @@ func (w *rabbitWatch) should(now time.Time) bool {
 
 // killRabbit ends the broker as it is: what hangs does not listen to a request.
 func killRabbit(ctx context.Context) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to systemd: %w", err)
-	}
-	defer conn.Close()
-	conn.KillUnitContext(ctx, rabbitUnit, int32(syscall.SIGKILL))
-	return nil
+	return withSystemd(ctx, func(c *dbus.Conn) error {
+		return c.KillUnitWithTarget(ctx, rabbitUnit, dbus.All, int32(syscall.SIGKILL))
+	})
 }

@@ -17,7 +17,7 @@ func TestBrokerThatRunsAndDoesNotServeIsStartedAgain(t *testing.T) {
 		Units: []Unit{{Name: rabbitUnit, Active: "active", Since: start}},
 		Peers: []Peer{{Name: "b", Hears: true, Heard: true}, {Name: "c"}, {Name: "other", Hears: true, Heard: true}},
 	}
-	w := &rabbitWatch{clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b", "c"}, self: "a",
+	w := &rabbitWatch{clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b", "c"},
 		answers: func() bool { return answers }, state: func() *State { return state },
 		kill: func(context.Context) error { killed++; return nil }}
 	steps := func(d time.Duration) int {

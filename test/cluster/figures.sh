@@ -2,8 +2,9 @@
 # figures.sh [OUT]: the figures of doc/ha-report.md, on a lab of
 # examples/three.yaml with nothing else on the machine: every single fault twenty
 # times (FIGURES_ROUNDS), what is slow or rare less often. Takes hours; each part
-# leaves its report in OUT/NAME (OUT: drills in the state directory), and one that is there is not made again, so that
-# it may be ended and run once more. FIGURES_ONLY="kill power" makes some parts.
+# leaves its report in OUT/NAME (OUT: drills in the state directory), and one that
+# is there is not made again, so that it may be ended and run once more.
+# FIGURES_ONLY="kill power" makes some parts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
