@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,9 +24,11 @@ const methodSelect = "select"
 // the filters leave none of them, all are.
 const candidateLimit = 200
 
-// SelectArgs asks for a host for a server. Exclude are hosts it was on already.
+// SelectArgs asks for a host for a server on behalf of its boot. Exclude are
+// hosts it was on already.
 type SelectArgs struct {
 	ServerID string   `json:"server_id"`
+	OpID     string   `json:"op_id"`
 	Exclude  []string `json:"exclude,omitempty"`
 }
 
@@ -91,6 +94,9 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 	if err != nil {
 		return nil, err
 	}
+	if srv.OpID != in.OpID || srv.Host != "" {
+		return nil, fault.New(fault.Unavailable, "The boot of instance %s went on without this request.", srv.ID)
+	}
 	picked := s.clock.Now()
 	if err := BootPoint(ctx, 9, AfterEffect); err != nil {
 		return nil, err
@@ -103,7 +109,12 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		reply, err = s.pick(ctx, srv, in.Exclude, 0)
 	}
 	if err != nil {
-		return nil, atStep(10, err)
+		return nil, atStep(10, errors.Join(err, s.settleClaim(ctx, in, "")))
+	}
+	if reply.Host != "" {
+		if err := s.settleClaim(ctx, in, reply.Host); err != nil {
+			return nil, atStep(10, err)
+		}
 	}
 	if err := BootPoint(ctx, 10, AfterEffect); err != nil {
 		return nil, err
@@ -159,6 +170,38 @@ func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit
 		reply.Explanation.NearestMiss = "Claim: others claimed the room first"
 	}
 	return reply, nil
+}
+
+// settleTimeout bounds the look back after a claim, whose caller may be gone.
+const settleTimeout = 10 * time.Second
+
+// settleClaim looks at the server once more after a claim on host, or one that
+// may have been made before it failed (host ""). A scheduler that was
+// frozen in the middle wakes up to a boot that went on without it, and would
+// leave room taken for a server that is gone, or is on another host. Who takes
+// the server over before this look finds its claim undone here; who does so
+// after it undoes the claim itself.
+func (s *Service) settleClaim(ctx context.Context, in SelectArgs, host string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	srv, err := s.anyServer(ctx, in.ServerID)
+	if err != nil {
+		return err
+	}
+	gone := srv.VMState == Deleted || srv.TaskState == TaskDeleting
+	switch {
+	case !gone && srv.Host == "" && srv.OpID == in.OpID, !gone && srv.Host == host && host != "":
+		return nil
+	case gone || srv.Host == "":
+		err = s.unclaim(ctx, srv.ID)
+	default:
+		err = s.claimAgain(ctx, srv)
+	}
+	if err != nil {
+		return fmt.Errorf("undo a late claim: %w", err)
+	}
+	s.log.WarnContext(ctx, "late claim undone", "server_id", srv.ID, "host", host)
+	return fault.New(fault.Unavailable, "The boot of instance %s went on without this request.", srv.ID)
 }
 
 // scheduleRequest is the server as the filters see it.

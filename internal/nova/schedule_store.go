@@ -6,6 +6,8 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/hastack/hastack/internal/db"
+	"github.com/hastack/hastack/internal/fault"
 	"github.com/hastack/hastack/internal/nova/scheduler"
 )
 
@@ -64,6 +66,23 @@ func (s *Service) hostStates(ctx context.Context, found map[string]providerSumma
 		hosts = append(hosts, h)
 	}
 	return hosts, nil
+}
+
+// claimAgain moves a server's claim to the host that it is on.
+func (s *Service) claimAgain(ctx context.Context, srv *Server) error {
+	var provider string
+	err := s.db.NewRaw("SELECT id FROM hypervisors WHERE host = ?", srv.Host).Scan(ctx, &provider)
+	if db.IsNoRows(err) {
+		return s.unclaim(ctx, srv.ID) // the host was removed, and its room with it
+	}
+	if err != nil {
+		return err
+	}
+	ok, err := s.claim(ctx, srv, provider)
+	if err == nil && !ok {
+		err = fault.New(fault.Conflict, "Host %s has no room for instance %s any more.", srv.Host, srv.ID)
+	}
+	return err
 }
 
 // upHosts are the hosts whose nova-compute was heard of lately.

@@ -49,7 +49,7 @@ func (s *Service) place(ctx context.Context, op *operation.Op, srv *Server) erro
 	if err != nil {
 		return err
 	}
-	args := SelectArgs{ServerID: srv.ID, Exclude: tries.Failed}
+	args := SelectArgs{ServerID: srv.ID, OpID: op.ID, Exclude: tries.Failed}
 	for {
 		reply, steps, err := s.callScheduler(ctx, args)
 		if err != nil {
