@@ -69,9 +69,6 @@ func newTransport(ca *x509.CertPool) *http.Transport {
 // own is the same client with connections of its own.
 func (c *cloud) own() *cloud { return newCloud(c.access, c.base, c.session) }
 
-// at is the same client against another base.
-func (c *cloud) at(base string) *cloud { return newCloud(c.access, base, c.session) }
-
 // An answerError is an answer that is not a success.
 type answerError struct {
 	Status int

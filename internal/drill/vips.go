@@ -68,17 +68,6 @@ func (w *vipWatch) loop(ctx context.Context) {
 	}
 }
 
-// now is who holds each VIP as it was seen last.
-func (w *vipWatch) now(vip string) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	h := w.seen[vip]
-	if len(h) == 0 {
-		return nil
-	}
-	return h[len(h)-1].who
-}
-
 // end stops watching and tells of each VIP what happened after the fault.
 func (w *vipWatch) end(fault time.Duration) []VIPMove {
 	w.stop()

@@ -93,8 +93,8 @@ type galera struct {
 	why  error     // last is not known
 	good time.Time // when it was last known
 
-	paused, pausedAt int64 // for FlowControl, used by the collector only
-	pausedSeen       time.Time
+	paused     int64 // for FlowControl, used by the collector only
+	pausedSeen time.Time
 }
 
 func newGalera(cfg *GaleraConfig, deps Deps, host galeraHost, recovery *galeraRecovery) (*galera, error) {

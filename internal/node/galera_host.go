@@ -172,7 +172,7 @@ func (h systemdHost) stop(ctx context.Context, hard bool) error {
 			return fmt.Errorf("stop %s: %w", galeraUnit, err)
 		}
 		if hard {
-			c.KillUnitContext(ctx, galeraUnit, int32(syscall.SIGKILL))
+			_ = c.KillUnitWithTarget(ctx, galeraUnit, dbus.All, int32(syscall.SIGKILL)) // it may have ended by itself: the wait below tells
 		}
 		select {
 		case r := <-done:
