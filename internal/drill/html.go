@@ -31,6 +31,9 @@ type row struct {
 	Alarms               []Alarm
 	Boots                Boots
 	DetectedBy           string
+	HealthyMS            int64
+	LastUnwell           string
+	Remarks              []string
 }
 
 // HTML is the report as one page that needs nothing but itself.
@@ -70,6 +73,7 @@ func rowOf(f *Result) row {
 	r := &f.Rounds[w]
 	out.ChartOf = fmt.Sprintf("round %d of %d", w+1, len(f.Rounds))
 	out.Chart, out.Probes, out.VIPs, out.Boots, out.DetectedBy = chart(r), r.Probes, r.VIPs, r.Boots, r.DetectedBy
+	out.HealthyMS, out.LastUnwell, out.Remarks = r.HealthyMS, r.LastUnwell, r.Remarks
 	for i := range f.Rounds {
 		if len(f.Rounds[i].Alarms) > 0 {
 			out.Alarms = f.Rounds[i].Alarms

@@ -73,9 +73,10 @@ type Round struct {
 	// StallMS is the longest that a client waited, its repeat included.
 	StallMS int64 `json:"stall_ms"`
 	// ServingMS is from the end of healing until the last failure, HealthyMS
-	// until every layer was healthy.
-	ServingMS int64 `json:"serving_ms"`
-	HealthyMS int64 `json:"healthy_ms"`
+	// until every layer was healthy; LastUnwell is what had not been until then.
+	ServingMS  int64  `json:"serving_ms"`
+	HealthyMS  int64  `json:"healthy_ms"`
+	LastUnwell string `json:"last_unwell,omitempty"`
 
 	FailedFirst int           `json:"failed_first"` // idempotent, first try
 	FailedRetry int           `json:"failed_retry"` // idempotent, after one repeat

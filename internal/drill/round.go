@@ -174,8 +174,11 @@ func (w *roundRun) settle(ctx context.Context) {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		last = w.target.Healthy(try)
 		cancel()
-		if last == nil && w.rec.HealthyMS < 0 {
+		switch {
+		case last == nil && w.rec.HealthyMS < 0:
 			w.rec.HealthyMS = ms(w.probes.now() - w.healedAt)
+		case last != nil && w.rec.HealthyMS < 0:
+			w.rec.LastUnwell = last.Error()
 		}
 		quiet := w.probes.now()-max(w.probes.lastFailure(), w.healedAt) >= quietTime
 		if last == nil && quiet || sleep(ctx, w.target.Clock, 300*time.Millisecond) != nil {
