@@ -102,3 +102,39 @@ func TestRemoteReadsKeystonesAnswer(t *testing.T) {
 		t.Errorf("forged token: %v", err)
 	}
 }
+
+func TestRemoteAsksAgainWhileKeystoneIsAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		away  func(w http.ResponseWriter)
+		times int32
+		asked int32
+		err   fault.Kind // Internal: none
+	}{
+		"its balancer is replaced": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 2, 3, fault.Internal},
+		"no backend is ready":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, 3, 4, fault.Internal},
+		"it stays away":            {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, 1000, 5, fault.Unavailable},
+		"it answers":               {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 1000, 1, fault.Unauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if asked.Add(1) <= c.times {
+					c.away(w)
+					return
+				}
+				_, _ = w.Write([]byte(`{"token":{"user":{"id":"u1"}}}`))
+			}))
+			defer srv.Close()
+			transport := &http.Transport{DisableKeepAlives: true} // a reused connection would be tried again below us
+			remote := &authtoken.Remote{AuthURL: srv.URL, Client: &http.Client{Transport: transport},
+				OwnToken: func(context.Context, bool) (string, error) { return "own", nil }}
+			id, err := remote.Validate(t.Context(), "good")
+			if c.err == fault.Internal && (err != nil || id.UserID != "u1") || c.err != fault.Internal && !fault.Is(err, c.err) {
+				t.Errorf("identity %+v, %v", id, err)
+			}
+			if n := asked.Load(); n != c.asked {
+				t.Errorf("asked %d times, want %d", n, c.asked)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hastack/hastack/internal/clock"
 	"github.com/hastack/hastack/internal/fault"
 )
 
@@ -19,6 +20,7 @@ type Remote struct {
 	Client  *http.Client
 	// OwnToken gives the service's own token; with fresh it must be a new one.
 	OwnToken func(ctx context.Context, fresh bool) (string, error)
+	Clock    clock.Clock // nil is the machine's
 }
 
 // tokenDocument is the part of Keystone's token body that identities need.
@@ -55,30 +57,60 @@ type named struct {
 	Name string `json:"name"`
 }
 
-// Validate asks Keystone about token. When Keystone does not know the
-// service's own token any more, it asks once more with a new one.
+// reachFor is how long Keystone is asked again when it cannot be reached: its
+// address moves to another balancer in less. firstPause is the pause after the
+// first try; each one after it is twice as long.
+const (
+	reachFor   = 2 * time.Second
+	firstPause = 100 * time.Millisecond
+)
+
+// Validate asks Keystone about token, again and again for a moment when it
+// cannot be reached.
 func (k *Remote) Validate(ctx context.Context, token string) (*Identity, error) {
+	watch := k.Clock
+	if watch == nil {
+		watch = clock.System
+	}
+	until := watch.Now().Add(reachFor)
+	for pause := firstPause; ; pause *= 2 {
+		id, away, err := k.validate(ctx, token)
+		if !away || watch.Now().Add(pause).After(until) {
+			return id, err
+		}
+		select {
+		case <-watch.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// validate is one try. When Keystone does not know the service's own token any
+// more, it asks once more with a new one. Away means that nobody answered who
+// can tell.
+func (k *Remote) validate(ctx context.Context, token string) (id *Identity, away bool, err error) {
 	for _, fresh := range []bool{false, true} {
 		own, err := k.OwnToken(ctx, fresh)
 		if err != nil {
-			return nil, fault.Wrap(fault.Unavailable, err, "Keystone cannot be reached to check the token")
+			return nil, true, fault.Wrap(fault.Unavailable, err, "Keystone cannot be reached to check the token")
 		}
 		id, status, err := k.ask(ctx, own, token)
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		switch status {
 		case http.StatusOK:
-			return id, nil
+			return id, false, nil
 		case http.StatusNotFound:
-			return nil, fault.New(fault.Unauthorized, "the token is not valid")
+			return nil, false, fault.New(fault.Unauthorized, "the token is not valid")
 		case http.StatusUnauthorized, http.StatusForbidden:
 			continue
 		default:
-			return nil, fault.New(fault.Unavailable, "Keystone answered %d to the token check", status)
+			return nil, status >= 500, fault.New(fault.Unavailable, "Keystone answered %d to the token check", status)
 		}
 	}
-	return nil, fault.New(fault.Unavailable, "Keystone does not accept the service's own token")
+	return nil, false, fault.New(fault.Unavailable, "Keystone does not accept the service's own token")
 }
 
 func (k *Remote) ask(ctx context.Context, own, token string) (*Identity, int, error) {
