@@ -280,8 +280,8 @@ func removeGroup(ctx context.Context, c *cgroups, server string) error {
 // on the host for a machine goes with that namespace, too.
 const bootScript = `set -e
 root=$1 overlay=$2 pid=$3 groups=$4; shift 4
+{ chrt -o -p 0 $$; renice -n 0 -p $$; } >/dev/null 2>&1 || : # whoever gives it power may have another priority
 for g in $groups; do echo $$ > "$g"; done
-renice -n 0 -p $$ >/dev/null 2>&1 || : # whoever gives it power may have another
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o size=1m tmpfs /run/systemd/nspawn
 mount -t overlay overlay -o "$overlay" "$root"
