@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,7 @@ const (
 )
 
 func (a *app) drillReportCommand() *cobra.Command {
-	var out, table string
+	var out, table, only string
 	cmd := &cobra.Command{
 		Use:   "report DIR...",
 		Short: "Merge the reports of several drills into one",
@@ -47,9 +49,17 @@ func (a *app) drillReportCommand() *cobra.Command {
 				}
 				list = append(list, r)
 			}
+			names, err := regexp.Compile(only)
+			if err != nil {
+				return usageError{fmt.Errorf("--only: %w", err)}
+			}
 			merged, err := drill.Merge(list)
 			if err != nil {
 				return err
+			}
+			merged.Faults = slices.DeleteFunc(merged.Faults, func(f drill.Result) bool { return !names.MatchString(f.Name) })
+			if len(merged.Faults) == 0 {
+				return fmt.Errorf("no fault of these reports matches %q", only)
 			}
 			if out != "" {
 				if err := drill.Write(out, merged); err != nil {
@@ -70,6 +80,7 @@ func (a *app) drillReportCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write the merged report into this directory")
+	cmd.Flags().StringVar(&only, "only", "", "only faults whose names match this regular expression")
 	cmd.Flags().StringVar(&table, "table", "", "put the tables into this Markdown document")
 	return cmd
 }

@@ -36,7 +36,8 @@ part() { # part NAME SUITE ARGUMENT...
   mv "$out/$name.part" "$out/$name"
   [ $rc = 0 ] || [ $rc = 4 ] || failed="$failed $name"
 }
-part kill process --no-alarms --rounds "$rounds" --only 'kill -9'
+part kill process --no-alarms --rounds "$rounds" --only '^(node03|database writer): kill -9'
+part balancer process --no-alarms --rounds "$rounds" --only '^holder of VIP .*: kill -9'
 part freeze process --no-alarms --rounds 2 --only 'SIGSTOP'
 part server smoke --no-alarms --rounds "$rounds" --only '^node03 off|^database writer off'
 part holder smoke --no-alarms --rounds "$((rounds / 2))" --only '^holder of VIP'
