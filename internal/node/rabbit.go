@@ -37,8 +37,9 @@ type Rabbit struct {
 	Running    []string `json:"running"` // members that this one sees
 	Members    int      `json:"members"` // that there should be
 	Queues     int      `json:"queues"`
-	Unsynced   int      `json:"unsynced"` // quorum queues without all their members, or without a leader
-	Messages   int      `json:"messages"` // ready and unacknowledged
+	Unsynced   int      `json:"unsynced"`         // quorum queues without all their members, or without a leader
+	Unwell     []string `json:"unwell,omitempty"` // what the last look found wrong with queues and members, by name
+	Messages   int      `json:"messages"`         // ready and unacknowledged
 	Consumers  int      `json:"consumers"`
 	Alarms     []string `json:"alarms,omitempty"`     // memory, disk
 	Partitions []string `json:"partitions,omitempty"` // members that it does not see
@@ -105,7 +106,12 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 	}
 	seen.Answers = true
 	found, err := rabbitFound()
-	seen.Unsynced = len(found)
+	for _, f := range found {
+		if !f.member() {
+			seen.Unsynced++
+		}
+		seen.Unwell = append(seen.Unwell, f.what+" "+f.queue)
+	}
 	r.sees(seen.Running)
 	return facts, err
 }

@@ -56,6 +56,9 @@ type rabbitHealer struct {
 // work with them (partitioned).
 type rabbitFinding struct{ what, queue string }
 
+// member tells whether it is about a member, not a queue.
+func (f rabbitFinding) member() bool { return f.what == "split" || f.what == "partitioned" }
+
 // The pace of healing.
 const (
 	healSettle = 10 * time.Second // all members up, before anything is looked at
@@ -116,7 +119,7 @@ func (h *rabbitHealer) heal(ctx context.Context, found []rabbitFinding) error {
 	h.patience = map[string]int{}
 	action := ""
 	var queues []string
-	split := slices.ContainsFunc(found, func(f rabbitFinding) bool { return f.what == "split" || f.what == "partitioned" })
+	split := slices.ContainsFunc(found, rabbitFinding.member)
 	for _, f := range found {
 		n := was[f.queue] + 1
 		h.patience[f.queue] = n

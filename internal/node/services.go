@@ -43,7 +43,7 @@ func (c *serviceCollector) Collect(ctx context.Context) (Facts, error) {
 		var changed bool
 		out[i].Since, changed = c.since.of(out[i].Name, strconv.FormatBool(out[i].Ready), now)
 		if changed {
-			c.log.WarnContext(ctx, "service changed", "service", out[i].Name, "ready", out[i].Ready, "error", out[i].Error,
+			c.log.WarnContext(ctx, "service changed", "name", out[i].Name, "ready", out[i].Ready, "error", out[i].Error,
 				"waiting", strings.Join(out[i].Waiting, ", "))
 		}
 	}

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -147,6 +148,18 @@ func (j *judge) writer() {
 	}
 }
 
+// some shows the first names of a list, in brackets.
+func some(names []string) string {
+	const most = 3
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) > most:
+		return fmt.Sprintf(" (%s, …)", strings.Join(names[:most], ", "))
+	}
+	return fmt.Sprintf(" (%s)", strings.Join(names, ", "))
+}
+
 func (j *judge) bus() {
 	b := &j.r.Bus
 	j.control(&b.Running, func(name string, st *node.State) bool {
@@ -156,6 +169,7 @@ func (j *judge) bus() {
 			return false
 		}
 		b.Queues, b.Unsynced, b.Depth = max(b.Queues, r.Queues), max(b.Unsynced, r.Unsynced), max(b.Depth, r.Messages)
+		b.Unwell = append(b.Unwell, r.Unwell...)
 		majority := len(r.Running) > r.Members/2
 		b.Quorum = b.Quorum || majority
 		// A member that does not answer us either is told as just that.
@@ -177,7 +191,9 @@ func (j *judge) bus() {
 	case !b.Quorum:
 		j.problem("bus", anchorPartition, time.Time{}, "no member that answers sees a majority of the brokers")
 	case b.Unsynced > 0:
-		j.problem("bus", anchorQueueMember, time.Time{}, "%d %s without all members", b.Unsynced, plural(b.Unsynced, "queue is", "queues are"))
+		j.problem("bus", anchorQueueMember, time.Time{}, "%d %s without all members%s", b.Unsynced, plural(b.Unsynced, "queue is", "queues are"), some(b.Unwell))
+	case len(b.Unwell) > 0:
+		j.problem("bus", anchorPartition, time.Time{}, "a broker does not work with the others%s", some(b.Unwell))
 	}
 	if b.Depth > maxQueueDepth {
 		j.problem("bus", anchorQueue, time.Time{}, "%d messages wait in the queues", b.Depth)

@@ -99,6 +99,8 @@ type Bus struct {
 	Queues   int   `json:"queues"`
 	Unsynced int   `json:"unsynced"`
 	Depth    int   `json:"depth"`
+	// Unwell names what a look at the queues and their members found wrong.
+	Unwell []string `json:"unwell,omitempty"`
 }
 
 // Balancers are the load balancers.

@@ -185,7 +185,12 @@ func TestEveryFaultIsNamedWithItsRunbook(t *testing.T) {
 			st.HAProxy.Writer = "node03"
 			st.VIPs[0].Held, s.Nodes["node02"].State.VIPs[0].Held = false, true
 		}},
-		{"unsynced", "bus", "2 queues are without all members", "queue-member-missing", func(_ *Seen, st *node.State) { st.Rabbit.Unsynced = 2 }},
+		{"unsynced", "bus", "2 queues are without all members (short nova)", "queue-member-missing", func(_ *Seen, st *node.State) {
+			st.Rabbit.Unsynced, st.Rabbit.Unwell = 2, []string{"short nova"}
+		}},
+		{"apart", "bus", "a broker does not work with the others (split rabbit@node03)", "broker-partitioned", func(_ *Seen, st *node.State) {
+			st.Rabbit.Unwell = []string{"split rabbit@node03"}
+		}},
 		{"depth", "bus", "5000 messages wait in the queues", "queue-depth", func(_ *Seen, st *node.State) { st.Rabbit.Messages = 5000 }},
 		{"broker alarm", "node01", "the broker has a memory alarm and lets nobody publish", "broker-blocked", func(_ *Seen, st *node.State) { st.Rabbit.Alarms = []string{"memory"} }},
 		{"one way", "node01", "is not heard by node02, which it hears: the management network carries one direction", "peer-one-way", func(_ *Seen, st *node.State) {

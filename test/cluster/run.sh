@@ -45,7 +45,9 @@ diagnose() { # what an operator would look at first
   timeout 60 "$BIN" status --cluster-dir "$cluster" || true
   for s in $("$BIN" lab show "$name" --json | jq -r '.servers[] | select(.power == "running").name'); do
     echo "--- $s"
-    timeout 20 "$BIN" lab ssh --lab "$name" "$s" -- 'systemctl --failed --no-legend; journalctl -b -p warning -n 25 --no-pager -o cat' || true
+    timeout 20 "$BIN" lab ssh --lab "$name" "$s" -- 'systemctl --failed --no-legend
+      journalctl -b -u hastack-node --no-pager -o cat | grep -v "INFO\|service changed\|unit changed" | cut -c1-300 | tail -n 20
+      journalctl -b -p warning --no-pager -o cat | grep -v "Got notification message\|queue.size=" | tail -n 15' || true
   done
 }
 
