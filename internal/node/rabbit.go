@@ -92,7 +92,9 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return facts, err
 	}
-	r.sees(nil)
+	// Until the broker has answered or not, what it said last holds.
+	var running []string
+	defer func() { r.sees(running) }()
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return facts, fmt.Errorf("ask the broker: %w", err)
@@ -112,7 +114,7 @@ func (r *rabbit) Collect(ctx context.Context) (Facts, error) {
 		}
 		seen.Unwell = append(seen.Unwell, f.what+" "+f.queue)
 	}
-	r.sees(seen.Running)
+	running = seen.Running
 	return facts, err
 }
 

@@ -33,8 +33,8 @@ import (
 // is started again and takes what the others have.
 //
 // Looking costs a second of processor time, so only the first member does it,
-// every fifteen seconds after members came back and every five minutes
-// otherwise.
+// every fifteen seconds in the minute after members came back and every five
+// minutes otherwise.
 type rabbitHealer struct {
 	clock clock.Clock
 	log   *slog.Logger
@@ -62,7 +62,7 @@ func (f rabbitFinding) member() bool { return f.what == "split" || f.what == "pa
 // The pace of healing.
 const (
 	healSettle = 10 * time.Second // all members up, before anything is looked at
-	healFresh  = 2 * time.Minute  // of that, how long looks come often
+	healFresh  = time.Minute      // of that, how long looks come often
 	healOften  = 15 * time.Second
 	healSeldom = 5 * time.Minute
 	healAction = 45 * time.Second

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +43,7 @@ func TestQueuesWithoutALeaderAreRevived(t *testing.T) {
 	}
 	found, did = nil, nil
 	steps(10 * time.Minute)
-	if n := len(did); n < 3 || n > 12 {
+	if n := len(did); n < 2 || n > 8 {
 		t.Errorf("%d looks in ten minutes: they are to become rare", n)
 	}
 	if slices.Contains(did, "elect") || slices.Contains(did, "delete") {
@@ -111,5 +113,36 @@ erlang_vm_dist_node_state{peer="rabbit@c"} 1
 	if got.Queues != 7 || got.Messages != 12 || got.Consumers != 9 || !slices.Equal(got.Alarms, []string{"memory"}) ||
 		!slices.Equal(got.Running, []string{"a", "b"}) || !slices.Equal(got.Partitions, []string{"c"}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// While the broker is asked, nobody may take its members for gone: a look at
+// the queues would be put off by every question.
+func TestMembersAreKnownWhileTheBrokerIsAsked(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan bool)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		if !<-answer {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer srv.Close()
+	r := newRabbit(&RabbitConfig{Members: []string{"a"}, Metrics: srv.URL}, "a", Deps{Clock: clock.System}, nil)
+	collect := func(good bool) (during, after []string) {
+		done := make(chan error, 1)
+		go func() { _, err := r.Collect(t.Context()); done <- err }()
+		<-asked
+		during = r.recent()
+		answer <- good
+		if err := <-done; (err == nil) != good {
+			t.Errorf("collect: %v", err)
+		}
+		return during, r.recent()
+	}
+	if during, after := collect(true); during != nil || len(after) != 1 {
+		t.Errorf("first: %v while it was asked, %v after it", during, after)
+	}
+	if during, after := collect(false); len(during) != 1 || after != nil {
+		t.Errorf("a broker that fails: %v while it was asked, %v after it", during, after)
 	}
 }
