@@ -20,7 +20,6 @@ type Remote struct {
 	Client  *http.Client
 	// OwnToken gives the service's own token; with fresh it must be a new one.
 	OwnToken func(ctx context.Context, fresh bool) (string, error)
-	Clock    clock.Clock // nil is the machine's
 }
 
 // tokenDocument is the part of Keystone's token body that identities need.
@@ -68,18 +67,14 @@ const (
 // Validate asks Keystone about token, again and again for a moment when it
 // cannot be reached.
 func (k *Remote) Validate(ctx context.Context, token string) (*Identity, error) {
-	watch := k.Clock
-	if watch == nil {
-		watch = clock.System
-	}
-	until := watch.Now().Add(reachFor)
+	until := clock.System.Now().Add(reachFor)
 	for pause := firstPause; ; pause *= 2 {
 		id, away, err := k.validate(ctx, token)
-		if !away || watch.Now().Add(pause).After(until) {
+		if !away || clock.System.Now().Add(pause).After(until) {
 			return id, err
 		}
 		select {
-		case <-watch.After(pause):
+		case <-clock.System.After(pause):
 		case <-ctx.Done():
 			return nil, err
 		}

@@ -275,12 +275,15 @@ func removeGroup(ctx context.Context, c *cgroups, server string) error {
 	}
 }
 
+// ownPriority gives a machine, or the fabric, the ordinary priority: whoever
+// starts it, a drill's prober for one, may have another.
+const ownPriority = "{ chrt -o -p 0 $$; renice -n 0 -p $$; } >/dev/null 2>&1 || :\n"
+
 // bootScript puts itself into the control groups, mounts the server's root in a
 // mount namespace of its own, and becomes the machine. What systemd-nspawn keeps
 // on the host for a machine goes with that namespace, too.
 const bootScript = `set -e
-root=$1 overlay=$2 pid=$3 groups=$4; shift 4
-{ chrt -o -p 0 $$; renice -n 0 -p $$; } >/dev/null 2>&1 || : # whoever gives it power may have another priority
+` + ownPriority + `root=$1 overlay=$2 pid=$3 groups=$4; shift 4
 for g in $groups; do echo $$ > "$g"; done
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o size=1m tmpfs /run/systemd/nspawn

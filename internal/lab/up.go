@@ -222,7 +222,7 @@ func (l *Lab) startFabric(command []string) error {
 		return err
 	}
 	defer log.Close()
-	const script = `{ chrt -o -p 0 $$; renice -n 0 -p $$; } >/dev/null 2>&1; for g in $1; do echo $$ > "$g"; done; shift; exec "$@"`
+	const script = ownPriority + `for g in $1; do echo $$ > "$g"; done; shift; exec "$@"`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "fabric", strings.Join(groups, " ")}, command...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -95,7 +95,7 @@ func (s *Service) selectHost(ctx context.Context, in SelectArgs) (*SelectReply, 
 		return nil, err
 	}
 	if srv.OpID != in.OpID || srv.Host != "" {
-		return nil, fault.New(fault.Unavailable, "The boot of instance %s went on without this request.", srv.ID)
+		return nil, bootWentOn(srv.ID)
 	}
 	picked := s.clock.Now()
 	if err := BootPoint(ctx, 9, AfterEffect); err != nil {
@@ -172,6 +172,10 @@ func (s *Service) pick(ctx context.Context, srv *Server, exclude []string, limit
 	return reply, nil
 }
 
+func bootWentOn(id string) error {
+	return fault.New(fault.Unavailable, "The boot of instance %s went on without this request.", id)
+}
+
 // settleTimeout bounds the look back after a claim, whose caller may be gone.
 const settleTimeout = 10 * time.Second
 
@@ -201,7 +205,7 @@ func (s *Service) settleClaim(ctx context.Context, in SelectArgs, host string) e
 		return fmt.Errorf("undo a late claim: %w", err)
 	}
 	s.log.WarnContext(ctx, "late claim undone", "server_id", srv.ID, "host", host)
-	return fault.New(fault.Unavailable, "The boot of instance %s went on without this request.", srv.ID)
+	return bootWentOn(srv.ID)
 }
 
 // scheduleRequest is the server as the filters see it.

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -148,18 +147,6 @@ func (j *judge) writer() {
 	}
 }
 
-// some shows the first names of a list, in brackets.
-func some(names []string) string {
-	const most = 3
-	switch {
-	case len(names) == 0:
-		return ""
-	case len(names) > most:
-		return fmt.Sprintf(" (%s, …)", strings.Join(names[:most], ", "))
-	}
-	return fmt.Sprintf(" (%s)", strings.Join(names, ", "))
-}
-
 func (j *judge) bus() {
 	b := &j.r.Bus
 	j.control(&b.Running, func(name string, st *node.State) bool {
@@ -191,9 +178,9 @@ func (j *judge) bus() {
 	case !b.Quorum:
 		j.problem("bus", anchorPartition, time.Time{}, "no member that answers sees a majority of the brokers")
 	case b.Unsynced > 0:
-		j.problem("bus", anchorQueueMember, time.Time{}, "%d %s without all members%s", b.Unsynced, plural(b.Unsynced, "queue is", "queues are"), some(b.Unwell))
+		j.problem("bus", anchorQueueMember, time.Time{}, "%d %s without all members%s", b.Unsynced, plural(b.Unsynced, "queue is", "queues are"), inBrackets(b.Unwell))
 	case len(b.Unwell) > 0:
-		j.problem("bus", anchorPartition, time.Time{}, "a broker does not work with the others%s", some(b.Unwell))
+		j.problem("bus", anchorPartition, time.Time{}, "a broker does not work with the others%s", inBrackets(b.Unwell))
 	}
 	if b.Depth > maxQueueDepth {
 		j.problem("bus", anchorQueue, time.Time{}, "%d messages wait in the queues", b.Depth)

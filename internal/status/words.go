@@ -22,6 +22,14 @@ func list(names []string) string {
 	}
 }
 
+// inBrackets is the list as an aside, nothing without names.
+func inBrackets(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + list(names) + ")"
+}
+
 // line makes one line of bounded length of what somebody else may have written.
 func line(s string) string {
 	const most = 240
