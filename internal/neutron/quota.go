@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"github.com/uptrace/bun"
-
-	"github.com/hastack/hastack/internal/db"
 )
 
 // The resources that have a quota.
@@ -130,18 +128,17 @@ func (s *Service) reserve(ctx context.Context, tx bun.Tx, projectID, resource st
 		return nil
 	}
 	limit := s.DefaultQuotas()[resource]
-	for range 2 {
-		done, err := raiseUsage(ctx, tx, projectID, resource, n, limit)
-		if err != nil || done {
-			return err
-		}
-		added, err := addUsageRow(ctx, tx, projectID, resource)
-		if err != nil && !db.IsDuplicate(err) {
-			return err
-		}
-		if !added {
-			break
-		}
+	done, err := raiseUsage(ctx, tx, projectID, resource, n, limit)
+	if err != nil || done {
+		return err
+	}
+	// Refused, or the project's first of its kind: the counter is made, perhaps
+	// by another request at the same moment, and asked again.
+	if err := addUsageRow(ctx, tx, projectID, resource); err != nil {
+		return err
+	}
+	if done, err = raiseUsage(ctx, tx, projectID, resource, n, limit); err != nil || done {
+		return err
 	}
 	return conflict(codeOverQuota, "Quota exceeded for resources: ['%s'].", resource)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/db"
 )
 
 type quotaRow struct {
@@ -63,14 +65,17 @@ func raiseUsage(ctx context.Context, tx bun.Tx, projectID, resource string, n in
 	return rows > 0, err
 }
 
-// addUsageRow makes the counter of a project's first resource of a kind; false
-// when it is already there.
-func addUsageRow(ctx context.Context, tx bun.Tx, projectID, resource string) (bool, error) {
-	n, err := exec(ctx, tx, `INSERT INTO quota_usages (project_id, resource, used)
+// addUsageRow makes the counter of a project's first resource of a kind, if it
+// is not there yet.
+func addUsageRow(ctx context.Context, tx bun.Tx, projectID, resource string) error {
+	_, err := exec(ctx, tx, `INSERT INTO quota_usages (project_id, resource, used)
 		SELECT ?, ?, 0 FROM state_revision WHERE id = 1
 		AND NOT EXISTS (SELECT 1 FROM quota_usages WHERE project_id = ? AND resource = ?)`,
 		projectID, resource, projectID, resource)
-	return n > 0, err
+	if db.IsDuplicate(err) {
+		return nil
+	}
+	return err
 }
 
 func (s *Service) deleteQuotaRows(ctx context.Context, projectID string) (int64, error) {

@@ -94,7 +94,7 @@ func claimDefault(ctx context.Context, tx bun.Tx, projectID, groupID string) err
 // countUnlimited counts a default group and its rules without comparing.
 func (s *Service) countUnlimited(ctx context.Context, tx bun.Tx, projectID string, rules int) error {
 	for resource, n := range map[string]int{quotaSecurityGroup: 1, quotaRule: rules} {
-		if _, err := addUsageRow(ctx, tx, projectID, resource); err != nil && !db.IsDuplicate(err) {
+		if err := addUsageRow(ctx, tx, projectID, resource); err != nil {
 			return err
 		}
 		if _, err := exec(ctx, tx, "UPDATE quota_usages SET used = used + ? WHERE project_id = ? AND resource = ?",

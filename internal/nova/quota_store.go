@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/db"
 )
 
 type quotaRow struct {
@@ -80,6 +82,18 @@ func (s *Service) SetQuotaClass(ctx context.Context, class string, limits map[st
 // it answers false and changes nothing. The guard is in the statement, so two
 // requests at once cannot pass it together.
 func takeQuota(ctx context.Context, tx bun.Tx, owner, resource string, n, limit int64) (bool, error) {
+	if ok, err := raiseQuota(ctx, tx, owner, resource, n, limit); ok || err != nil {
+		return ok, err
+	}
+	// Refused, or the first of its project: the counter is made, perhaps by
+	// another request at the same moment, and asked again.
+	if err := addCounter(ctx, tx, owner, resource); err != nil {
+		return false, err
+	}
+	return raiseQuota(ctx, tx, owner, resource, n, limit)
+}
+
+func raiseQuota(ctx context.Context, tx bun.Tx, owner, resource string, n, limit int64) (bool, error) {
 	guard, args := "", []any{n, owner, resource}
 	if limit >= 0 {
 		guard = " AND in_use + ? <= ?"
@@ -89,20 +103,21 @@ func takeQuota(ctx context.Context, tx bun.Tx, owner, resource string, n, limit 
 	if err != nil {
 		return false, err
 	}
-	if changed, _ := res.RowsAffected(); changed == 1 {
-		return true, nil
+	changed, err := res.RowsAffected()
+	return changed == 1, err
+}
+
+// addCounter makes a counter that is not there yet.
+func addCounter(ctx context.Context, tx bun.Tx, owner, resource string) error {
+	have, err := tx.NewSelect().Table("quota_usages").Where("owner_id = ? AND resource = ?", owner, resource).Count(ctx)
+	if err != nil || have > 0 {
+		return err
 	}
-	var have int
-	if err := tx.NewRaw("SELECT COUNT(*) FROM quota_usages WHERE owner_id = ? AND resource = ?", owner, resource).Scan(ctx, &have); err != nil {
-		return false, err
+	_, err = tx.NewRaw("INSERT INTO quota_usages (owner_id, resource, in_use) VALUES (?, ?, 0)", owner, resource).Exec(ctx)
+	if db.IsDuplicate(err) {
+		return nil
 	}
-	if have > 0 || limit >= 0 && n > limit {
-		return false, nil
-	}
-	// The first of its project: a race ends in a duplicate key and the
-	// transaction is tried again by its caller's caller.
-	_, err = tx.NewRaw("INSERT INTO quota_usages (owner_id, resource, in_use) VALUES (?, ?, ?)", owner, resource, n).Exec(ctx)
-	return err == nil, err
+	return err
 }
 
 // returnQuota counts n less. The counter never goes below zero.

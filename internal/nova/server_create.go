@@ -62,9 +62,7 @@ func (s *Service) CreateServers(ctx context.Context, id *authtoken.Identity, in 
 		if done, err := s.repeated(ctx, id.ProjectID, in.IdempotencyKey, hash); done != nil || err != nil {
 			return done, err
 		}
-	}
-	if db.IsDuplicate(err) { // the project's first counters were made twice at once
-		err = s.insertBoot(ctx, nb)
+		err = s.insertBoot(ctx, nb) // the key has gone again
 	}
 	if err != nil {
 		return nil, err
