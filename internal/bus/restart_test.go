@@ -95,8 +95,8 @@ func startBroker(t *testing.T) *broker {
 		t.Fatal(err)
 	}
 	b := &broker{script: script, dir: dir, port: lowPort(t)}
-	b.start(t)
 	t.Cleanup(func() { _ = exec.Command(script, "stop", b.dir).Run() })
+	b.start(t)
 	return b
 }
 
@@ -128,17 +128,22 @@ func (b *broker) cut(t *testing.T) {
 	b.stop(t) // its helpers
 }
 
-// lowPort finds a free port that leaves room for the broker's others, which
-// are 20000 above it.
+// lowPort finds three free ports in a row, below those of outgoing connections.
 func lowPort(t *testing.T) string {
 	t.Helper()
 	for port := 21000; port < 29000; port += 7 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = ln.Close()
+		if free(port) && free(port+1) && free(port+2) {
 			return fmt.Sprint(port)
 		}
 	}
-	t.Fatal("no free port")
+	t.Fatal("no free ports")
 	return ""
+}
+
+func free(port int) bool {
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err == nil {
+		_ = ln.Close()
+	}
+	return err == nil
 }

@@ -5,13 +5,14 @@
 #   rabbitmq.sh start DIR PORT   prints its URL
 #   rabbitmq.sh stop  DIR        ends it, by the pid in DIR/pid; messages stay
 #
-# HASTACK_TEST_RABBITMQ takes the URL. PORT+20000 is used between its parts.
+# HASTACK_TEST_RABBITMQ takes the URL. PORT+1 and PORT+2 are used between
+# its parts: ports below the ones that the kernel gives to outgoing connections.
 set -eu
 
 user=hastack
 password=hastack
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 die() { echo "rabbitmq.sh: $*" >&2; exit 1; }
 
 config() { # DIR PORT
@@ -48,8 +49,8 @@ start() { # DIR PORT
 	# this node and is not shared with the system's.
 	# shellcheck disable=SC2086
 	setsid $as env -i PATH="$PATH" HOME="$dir" LANG=C.UTF-8 \
-		ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$((port + 20001)) \
-		RABBITMQ_NODENAME="test$port@localhost" RABBITMQ_DIST_PORT=$((port + 20000)) \
+		ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$((port + 2)) \
+		RABBITMQ_NODENAME="test$port@localhost" RABBITMQ_DIST_PORT=$((port + 1)) \
 		RABBITMQ_MNESIA_BASE="$dir/mnesia" RABBITMQ_LOG_BASE="$dir/log" RABBITMQ_LOGS="$dir/log/rabbit.log" \
 		RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" RABBITMQ_CONF_ENV_FILE="$dir/rabbitmq-env.conf" \
 		RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_PID_FILE="$dir/pid" \
@@ -58,7 +59,7 @@ start() { # DIR PORT
 	daemon_pid=$! n=0
 	until ready "$dir" "$port"; do
 		n=$((n + 1))
-		[ -e "/proc/$daemon_pid/exe" ] || die "ended at once: $(tail -n 3 "$dir/daemon.log")"
+		[ -e "/proc/$daemon_pid/exe" ] || { stop_epmd "$dir"; die "ended at once: $(tail -n 3 "$dir/daemon.log")"; }
 		[ $n -le 450 ] || die "port $port is not open after 90 s: see $dir/daemon.log"
 		sleep 0.2
 	done
