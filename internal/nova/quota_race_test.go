@@ -1,7 +1,6 @@
 package nova_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -37,11 +36,10 @@ func TestFirstPlacesOfAQuota(t *testing.T) {
 		wg.Wait()
 		made := 0
 		for _, err := range errs {
-			var f *fault.Error
 			switch {
 			case err == nil:
 				made++
-			case !errors.As(err, &f) || f.Kind != fault.Forbidden:
+			case !fault.Is(err, fault.Forbidden):
 				t.Errorf("refused otherwise: %v", err)
 			}
 		}
