@@ -102,8 +102,8 @@ func (s *Service) SetQuotas(ctx context.Context, projectID string, limits map[st
 		}
 	}
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		for r, l := range limits {
-			if err := upsertQuota(ctx, tx, quotaRow{ProjectID: projectID, Resource: r, HardLimit: l}); err != nil {
+		for _, r := range slices.Sorted(maps.Keys(limits)) { // one order: two requests never wait for each other
+			if err := upsertQuota(ctx, tx, quotaRow{ProjectID: projectID, Resource: r, HardLimit: limits[r]}); err != nil {
 				return err
 			}
 		}

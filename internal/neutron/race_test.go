@@ -215,6 +215,29 @@ func TestQuotaIsNotOverrun(t *testing.T) {
 	problems(t, c.Service)
 }
 
+// Limits that are set at the same moment for the first time: nobody is refused,
+// and one of them holds.
+func TestLimitsSetAtOnce(t *testing.T) {
+	c := neutrontest.New(t)
+	for round := range 5 {
+		project := fmt.Sprint("project", round)
+		together(t, 6, func(i int) error {
+			err := c.Service.SetQuotas(t.Context(), project, map[string]int64{"port": int64(100 + i), "network": int64(200 + i)}, true)
+			if err != nil {
+				t.Errorf("set limits: %v", err)
+			}
+			return err
+		})
+		q, err := c.Service.Quotas(t.Context(), project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q["port"] < 100 || q["port"] > 105 || q["network"] != q["port"]+100 {
+			t.Errorf("limits %v are of no single request", q)
+		}
+	}
+}
+
 // Of subnets that overlap and are made at once, one is.
 func TestOverlappingSubnetsAreRefusedAtOnce(t *testing.T) {
 	c := neutrontest.New(t)

@@ -2,6 +2,8 @@ package nova
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -40,17 +42,37 @@ func (s *Service) quotaUsages(ctx context.Context, ownerID string) (map[string]i
 }
 
 func (s *Service) upsertQuotas(ctx context.Context, projectID, userID string, limits map[string]int64) error {
+	return s.setLimits(ctx, limits,
+		"UPDATE quotas SET hard_limit = ? WHERE project_id = ? AND user_id = ? AND resource = ?",
+		"INSERT INTO quotas (hard_limit, project_id, user_id, resource) VALUES (?, ?, ?, ?)", projectID, userID)
+}
+
+// setLimits sets each limit's row, also when another request makes it at the
+// same moment. Both statements take the limit, the owner and the resource.
+func (s *Service) setLimits(ctx context.Context, limits map[string]int64, update, add string, owner ...any) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		for name, v := range limits {
-			if _, err := tx.NewRaw("DELETE FROM quotas WHERE project_id = ? AND user_id = ? AND resource = ?", projectID, userID, name).Exec(ctx); err != nil {
-				return err
-			}
-			if _, err := tx.NewRaw("INSERT INTO quotas (project_id, user_id, resource, hard_limit) VALUES (?, ?, ?, ?)", projectID, userID, name, v).Exec(ctx); err != nil {
+		for _, name := range slices.Sorted(maps.Keys(limits)) { // one order: two requests never wait for each other
+			if err := upsert(ctx, tx, update, add, slices.Concat([]any{limits[name]}, owner, []any{name})...); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// upsert updates a row, or else adds it; both statements take args.
+func upsert(ctx context.Context, tx bun.Tx, update, add string, args ...any) error {
+	res, err := tx.NewRaw(update, args...).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	if _, err = tx.NewRaw(add, args...).Exec(ctx); db.IsDuplicate(err) {
+		_, err = tx.NewRaw(update, args...).Exec(ctx)
+	}
+	return err
 }
 
 // DeleteQuotas gives a project, or a user in it, the default limits again.
@@ -63,19 +85,11 @@ func (s *Service) DeleteQuotas(ctx context.Context, projectID, userID string) er
 	return err
 }
 
-// QuotaClass returns the limits that the default class sets.
+// SetQuotaClass sets limits of a class.
 func (s *Service) SetQuotaClass(ctx context.Context, class string, limits map[string]int64) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		for name, v := range limits {
-			if _, err := tx.NewRaw("DELETE FROM quota_classes WHERE class = ? AND resource = ?", class, name).Exec(ctx); err != nil {
-				return err
-			}
-			if _, err := tx.NewRaw("INSERT INTO quota_classes (class, resource, hard_limit) VALUES (?, ?, ?)", class, name, v).Exec(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return s.setLimits(ctx, limits,
+		"UPDATE quota_classes SET hard_limit = ? WHERE class = ? AND resource = ?",
+		"INSERT INTO quota_classes (hard_limit, class, resource) VALUES (?, ?, ?)", class)
 }
 
 // takeQuota counts n more of a resource unless that would pass the limit; then
