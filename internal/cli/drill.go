@@ -38,6 +38,7 @@ type drillOptions struct {
 	topology, only string
 	report, binary string
 	rounds, cables int
+	confirm        int
 	seed           int64
 	writes, pause  time.Duration
 	asJSON, yes    bool
@@ -67,6 +68,7 @@ func (a *app) drillCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.rounds, "rounds", 1, "rounds of each fault that have to count")
+	f.IntVar(&o.confirm, "confirm", 0, "rounds to add to a fault that missed its goal and nothing else; most of its rounds then decide")
 	f.StringVar(&o.report, "report", "", "directory of the report (default: drill-DATE-TIME)")
 	f.DurationVar(&o.writes, "write-every", 240*time.Millisecond, "interval of each of the four kinds of acknowledged writes")
 	f.DurationVar(&o.pause, "boot-pause", 3*time.Second, "pause between two servers of the boot loop; 0 boots none")
@@ -179,8 +181,8 @@ func (o *drillOptions) faults(t *drill.Target, suites []string) ([]*drill.Fault,
 }
 
 func (a *app) drill(ctx context.Context, o drillOptions, suites []string) error {
-	if o.rounds < 1 {
-		return usageError{errors.New("--rounds must be at least 1")}
+	if o.rounds < 1 || o.confirm < 0 {
+		return usageError{errors.New("--rounds must be at least 1, --confirm at least 0")}
 	}
 	d, l, err := a.drillCluster(o)
 	if err != nil {
@@ -209,7 +211,7 @@ func (a *app) drill(ctx context.Context, o drillOptions, suites []string) error 
 	}
 	drill.Favour()
 	report, err := drill.Do(ctx, t, faults, drill.Options{
-		Rounds: o.rounds, Seed: o.seed, Dir: dir, Version: version(), WriteEvery: o.writes, BootPause: o.pause, NoBoots: o.pause == 0,
+		Rounds: o.rounds, Confirm: o.confirm, Seed: o.seed, Dir: dir, Version: version(), WriteEvery: o.writes, BootPause: o.pause, NoBoots: o.pause == 0,
 		NoAlarms: o.noAlarms, Keep: o.keep, Progress: a.drillRow(o.asJSON), Say: a.drillSay(),
 	})
 	if report != nil {

@@ -102,11 +102,32 @@ func markdownFaults(p func(string, ...any), r *Report) {
 		for _, text := range s.Broken {
 			p("- **%s**: %s", s.Name, text)
 		}
+		if s.missed() {
+			markdownMissed(p, &r.Faults[i], s)
+		}
+		if r.Faults[i].Confirmed {
+			p("- %s: rounds were added after a missed goal, and most of them decide", s.Name)
+		}
 		if r.Faults[i].Note != "" {
 			p("- %s: %s", s.Name, r.Faults[i].Note)
 		}
 	}
 	p("")
+}
+
+// markdownMissed tells of a missed goal and of the requests that made its worst
+// round.
+func markdownMissed(p func(string, ...any), f *Result, s Summary) {
+	p("- **%s**: promised %s; the worst window was %s, %s failed after a repeat", s.Name, s.Goal, seconds(s.Window.MaxMS), plural(s.FailedRetry, "read"))
+	if w := f.worstRound(); w >= 0 {
+		for _, x := range f.Rounds[w].Failures {
+			again := ""
+			if x.Again {
+				again = ", and so did its repeat"
+			}
+			p("  - %s after the fault, in %s: %s failed%s: %s", seconds(x.AtMS), seconds(x.TookMS), x.Probe, again, cell(x.Error))
+		}
+	}
 }
 
 func markdownChecks(p func(string, ...any), r *Report) {

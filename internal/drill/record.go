@@ -1,6 +1,8 @@
 package drill
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -46,6 +48,9 @@ type Result struct {
 	Kind   string  `json:"kind"`
 	Note   string  `json:"note,omitempty"`
 	Rounds []Round `json:"rounds"`
+	// Confirmed tells that rounds were added because the goal had been missed,
+	// and that most of them decide.
+	Confirmed bool `json:"confirmed,omitempty"`
 }
 
 // A Round is one time that a fault was made and healed. All times are
@@ -94,6 +99,8 @@ type Round struct {
 	StallProber int64         `json:"prober_stall_ms"`
 	Steal       float64       `json:"steal"`
 	Rejected    string        `json:"rejected,omitempty"`
+	// Failures are the first and the last requests that failed.
+	Failures []Failure `json:"failures,omitempty"`
 	// Problems are what went wrong with the round beside the figures: the fault
 	// could not be made, the cluster did not become healthy, …
 	Problems []string `json:"problems,omitempty"`
@@ -157,6 +164,16 @@ type ProbeResult struct {
 	Error       string `json:"error,omitempty"` // the first one
 }
 
+// A Failure is one request that failed.
+type Failure struct {
+	Probe string `json:"probe"`
+	AtMS  int64  `json:"at_ms"` // its start, since the fault
+	// TookMS is with the repeat; Again tells that the repeat failed as well.
+	TookMS int64  `json:"took_ms"`
+	Again  bool   `json:"again,omitempty"`
+	Error  string `json:"error"`
+}
+
 // A Timeline is the round in steps of StepMS: requests begun, failed first
 // tries, failed after the repeat, and the longest latency.
 type Timeline struct {
@@ -207,6 +224,26 @@ func (r *Round) describe(all []*series, fault, heal, healed, end time.Duration) 
 		r.Probes = append(r.Probes, p)
 	}
 	r.Timeline = timeline(all, end)
+	r.Failures = failures(all, fault)
+}
+
+// failuresKept bounds a round's list of failures from both ends.
+const failuresKept = 10
+
+func failures(all []*series, fault time.Duration) []Failure {
+	var out []Failure
+	for _, s := range all {
+		for _, one := range s.samples {
+			if one.first != nil {
+				out = append(out, Failure{Probe: s.probe.name, AtMS: ms(one.at - fault), TookMS: ms(one.took), Again: one.second != nil, Error: one.first.Error()})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Failure) int { return cmp.Compare(a.AtMS, b.AtMS) })
+	if len(out) > 2*failuresKept {
+		out = slices.Concat(out[:failuresKept], out[len(out)-failuresKept:])
+	}
+	return out
 }
 
 const timelineStep = 100 * time.Millisecond

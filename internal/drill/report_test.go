@@ -95,6 +95,44 @@ func TestAMedianIsJudgedOverTheKind(t *testing.T) {
 	}
 }
 
+func TestMostRoundsDecideOnceAMissIsToBeConfirmed(t *testing.T) {
+	slow := goodRound(9000)
+	slow.FailedRetry = 2
+	slow.Failures = []Failure{{Probe: "list servers", AtMS: 1200, TookMS: 2500, Again: true, Error: "timed out"}}
+	for _, kind := range []string{KindControl, KindProcess, KindWriter} {
+		res := Result{Name: "node01 off", Suite: SuiteSmoke, Kind: kind, Rounds: []Round{slow}}
+		r := &Run{opts: Options{Confirm: 2}}
+		if more := r.confirmation(&res); more != 2 || !res.Confirmed {
+			t.Fatalf("%s: %d rounds more", kind, more)
+		}
+		if r.confirmation(&res) != 0 {
+			t.Error("confirmed twice")
+		}
+		if text := Markdown(reportOf(res)); !strings.Contains(text, "NOT MET") || !strings.Contains(text, "1.2 s after the fault, in 2.5 s: list servers failed, and so did its repeat: timed out") {
+			t.Errorf("the miss is not told:\n%s", text)
+		}
+		res.Rounds = append(res.Rounds, goodRound(100), slow)
+		if report := reportOf(res); !report.Failed() || strings.Contains(Markdown(report), "| met |") {
+			t.Errorf("%s: two slow rounds of three passed", kind)
+		}
+		res.Rounds[2] = goodRound(100)
+		if report := reportOf(res); report.Failed() || !strings.Contains(Markdown(report), "most of them decide") {
+			t.Errorf("%s: one slow round of three decided", kind)
+		}
+	}
+	broken := goodRound(9000)
+	broken.Lost = 1
+	for name, c := range map[string]struct {
+		round Round
+		more  int
+	}{"kept": {goodRound(100), 2}, "broken": {broken, 2}, "not asked for": {slow, 0}} {
+		r := &Run{opts: Options{Confirm: c.more}}
+		if r.confirmation(&Result{Kind: KindControl, Rounds: []Round{c.round}}) != 0 {
+			t.Errorf("%s: rounds were added", name)
+		}
+	}
+}
+
 func TestRejectedRoundsDoNotCountForTimes(t *testing.T) {
 	noisy := goodRound(9000)
 	noisy.Rejected = "noise"

@@ -19,7 +19,10 @@ import (
 // Options say how to drill.
 type Options struct {
 	Rounds int // of each fault
-	Seed   int64
+	// Confirm is how many rounds a fault gets that missed its goal and nothing
+	// else; most of its rounds then decide.
+	Confirm int
+	Seed    int64
 	// Dir is where the ledger and the reports are written.
 	Dir     string
 	Version string
@@ -221,6 +224,10 @@ func (r *Run) rounds(ctx context.Context, f *Fault, index int, res *Result) erro
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if counted == wanted {
+			more := r.confirmation(res)
+			wanted, most = wanted+more, most+2*more
 		}
 		if r.opts.Progress != nil {
 			r.opts.Progress(res, n+1 == most || counted == wanted)

@@ -151,6 +151,9 @@ func TestOutageIsMeasuredAndHonestCloudIsNotBlamed(t *testing.T) {
 	if round.WindowMS < 400 || round.WindowMS > 1500 || round.FailedFirst == 0 {
 		t.Errorf("an outage of 600 ms was measured as %d ms with %d failures", round.WindowMS, round.FailedFirst)
 	}
+	if n := len(round.Failures); n == 0 || n > 2*failuresKept || round.Failures[0].Error == "" || round.Failures[n-1].AtMS < round.Failures[0].AtMS {
+		t.Errorf("the failures were kept as %+v", round.Failures)
+	}
 	if round.FailedRetry == 0 || !r.Failed() {
 		t.Error("reads that failed after the repeat broke no promise")
 	}

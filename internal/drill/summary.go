@@ -54,22 +54,10 @@ type Summary struct {
 // worst is the window that a round is judged by.
 func (r *Round) worst() int64 { return max(r.WindowMS, r.WriteWindowMS, r.HealWindowMS) }
 
-// Summary is the line of one fault. A median is judged over all faults of the
-// kind (Report.Kinds): of one round or two there is none.
-func (res *Result) Summary() Summary {
-	goal := goalOf(res.Kind)
-	if goal.Percentile == median {
-		goal.Window = 0
-	}
-	return summarise(res.Name, goal, res.Rounds)
-}
-
-const median = 50
-
 // summarise makes one line of rounds.
 func summarise(name string, goal Goal, rounds []Round) Summary {
 	s := Summary{Name: name, DetectedMS: -1, RaisedMS: -1, ClearedMS: -1}
-	var detected, windows, retries, serving, stalls []int64
+	var detected, windows, retries, failed, serving, stalls []int64
 	for i := range rounds {
 		r := &rounds[i]
 		s.count(r)
@@ -83,13 +71,13 @@ func summarise(name string, goal Goal, rounds []Round) Summary {
 			detected = append(detected, r.DetectedMS)
 		}
 		windows, retries = append(windows, r.worst()), append(retries, r.RetryWindowMS)
-		serving, stalls = append(serving, r.ServingMS), append(stalls, r.StallMS)
+		serving, stalls, failed = append(serving, r.ServingMS), append(stalls, r.StallMS), append(failed, int64(r.FailedRetry))
 	}
 	if len(detected) > 0 {
 		s.DetectedMS = percentile(detected, 50)
 	}
 	s.Window, s.Retry, s.Serving, s.Stall = figure(windows), figure(retries), figure(serving), figure(stalls)
-	s.judge(goal, windows, serving)
+	s.judge(goal, windows, serving, failed)
 	return s
 }
 
@@ -157,53 +145,27 @@ func (s *Summary) countAlarms(r *Round, broke func(string, ...any)) {
 // maxOverlap is how long a VIP may have two holders.
 const maxOverlap = time.Second
 
-// judge holds the figures against the goal.
-func (s *Summary) judge(g Goal, windows, serving []int64) {
-	var parts []string
-	s.Met = true
-	if g.Window > 0 {
-		parts = append(parts, fmt.Sprintf("window %s ≤ %v", rankName(g.Percentile), g.Window))
-		s.Met = s.Met && percentile(windows, g.Percentile) <= ms(g.Window)
-	}
-	if g.NoFailure {
-		parts = append(parts, "0 failed reads after one repeat")
-		s.Met = s.Met && s.FailedRetry == 0
-	}
-	if g.Serving > 0 {
-		parts = append(parts, fmt.Sprintf("serving ≤ %v", g.Serving))
-		s.Met = s.Met && percentile(serving, 100) <= ms(g.Serving)
-	}
-	s.Goal = strings.Join(parts, ", ")
-	if s.Rounds == 0 {
-		s.Met = false
-	}
-}
-
-// missed tells of a goal that was not reached, unproven of one that no round
-// counts for.
-func (s *Summary) missed() bool   { return s.Goal != "" && !s.Met && s.Rounds > 0 }
-func (s *Summary) unproven() bool { return s.Goal != "" && s.Rounds == 0 }
-
-func rankName(p int) string {
-	if p == 100 {
-		return "max"
-	}
-	return fmt.Sprintf("p%d", p)
-}
-
 // Kinds are the lines of the kinds of faults that have goals, in the goals'
 // order.
 func (r *Report) Kinds() []Summary {
 	var out []Summary
 	for _, g := range Goals() {
 		var rounds []Round
+		missed := false
 		for i := range r.Faults {
-			if r.Faults[i].Kind == g.Kind {
-				rounds = append(rounds, r.Faults[i].Rounds...)
+			f := &r.Faults[i]
+			if f.Kind != g.Kind {
+				continue
 			}
+			g.Usual = g.Usual || f.Confirmed
+			rounds = append(rounds, f.Rounds...)
+			s := f.Summary()
+			missed = missed || s.missed()
 		}
 		if len(rounds) > 0 {
-			out = append(out, summarise(g.Kind, g, rounds))
+			s := summarise(g.Kind, g, rounds)
+			s.Met = s.Met && !missed
+			out = append(out, s)
 		}
 	}
 	return out
