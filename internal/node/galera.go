@@ -71,11 +71,12 @@ type Galera struct {
 }
 
 // Limits of the look at the database. A load balancer gives the whole answer
-// 700 ms.
+// 700 ms. Late is not dead: on a busy machine a healthy database may miss an
+// answer; one that has been silent for galeraLate is what its fellows expel.
 const (
 	galeraAnswers = 500 * time.Millisecond
 	galeraCached  = 100 * time.Millisecond
-	galeraLate    = time.Second
+	galeraLate    = 1500 * time.Millisecond
 )
 
 // galera asks the database and answers the load balancers.
@@ -83,17 +84,19 @@ type galera struct {
 	cfg      *GaleraConfig
 	clock    clock.Clock
 	db       *statusDB
+	ask      func(ctx context.Context) (Galera, error)
 	host     galeraHost
 	recovery *galeraRecovery
 
 	look sync.Mutex // one look at a time
-	mu   sync.Mutex // guards last, at and why
+	mu   sync.Mutex // guards last, at, why, good and late
 	last Galera
 	at   time.Time
 	why  error     // last is not known
-	good time.Time // when it was last known
+	good time.Time // when the database last answered, zero once it refused
+	late bool      // the last look ran into its limit, and others follow it
 
-	paused     int64 // for FlowControl, used by the collector only
+	paused     int64 // for FlowControl, guarded by look
 	pausedSeen time.Time
 }
 
@@ -102,7 +105,9 @@ func newGalera(cfg *GaleraConfig, deps Deps, host galeraHost, recovery *galeraRe
 	if err != nil {
 		return nil, err
 	}
-	return &galera{cfg: cfg, clock: deps.Clock, db: pool, host: host, recovery: recovery}, nil
+	g := &galera{cfg: cfg, clock: deps.Clock, db: pool, host: host, recovery: recovery}
+	g.ask = g.askDatabase
+	return g, nil
 }
 
 func (g *galera) Name() string         { return "galera" }
@@ -124,8 +129,9 @@ func (g *galera) Collect(ctx context.Context) (Facts, error) {
 	return func(s *State) { s.Galera = &seen }, err
 }
 
-// status is what the database says, not older than galeraCached. With an error
-// the rest is zero.
+// status is what the database says, not older than galeraCached, or what is
+// known of one that is late: nobody waits for its answers. With an error the
+// rest is zero.
 func (g *galera) status(ctx context.Context) (Galera, error) {
 	if s, err, ok := g.recent(); ok {
 		return s, err
@@ -135,31 +141,56 @@ func (g *galera) status(ctx context.Context) (Galera, error) {
 	if s, err, ok := g.recent(); ok { // another looked meanwhile
 		return s, err
 	}
+	if g.lookNow(ctx) {
+		go g.chase(context.WithoutCancel(ctx))
+	}
+	s, err, _ := g.recent()
+	return s, err
+}
+
+// chase looks at a late database until it answers or refuses.
+func (g *galera) chase(ctx context.Context) {
+	for late := true; late; {
+		<-g.clock.After(galeraCached)
+		g.look.Lock()
+		late = g.lookNow(ctx)
+		g.look.Unlock()
+	}
+}
+
+// lookNow asks the database and tells whether the answer is late. Called with
+// g.look held.
+func (g *galera) lookNow(ctx context.Context) (late bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), galeraAnswers)
 	defer cancel()
 	seen, err := g.ask(ctx)
 	seen.Members = len(g.cfg.Members)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.at = g.clock.Now()
-	if err == nil {
-		g.good = g.at
-	} else if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		// Late is not dead: on a busy machine a healthy database may miss one
-		// answer. A dead one refuses, and is believed at once.
-		if g.why == nil && g.at.Sub(g.good) < galeraLate {
-			return g.last, nil
-		}
+	g.at, g.why = g.clock.Now(), err
+	g.late = errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case err == nil:
+		g.last, g.good = seen, g.at
+	case !g.late: // a dead one refuses, and is believed at once
+		g.last, g.good = seen, time.Time{}
 	}
-	g.last, g.why = seen, err
-	return seen, err
+	return g.late
 }
 
 func (g *galera) recent() (Galera, error, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	age := g.clock.Now().Sub(g.at)
-	return g.last, g.why, age >= 0 && age < galeraCached
+	now := g.clock.Now()
+	if g.late && now.Sub(g.good) < galeraLate {
+		return g.last, nil, true
+	}
+	age := now.Sub(g.at)
+	known := g.late || age >= 0 && age < galeraCached
+	if g.why != nil {
+		return Galera{Members: len(g.cfg.Members)}, g.why, known
+	}
+	return g.last, nil, known
 }
 
 // writable tells why new writes may not go to this member; nil when they may.

@@ -33,8 +33,8 @@ type silent struct{}
 
 func (silent) Print(...any) {}
 
-// ask reads the status. SHOW works without a quorum, SELECT does not.
-func (g *galera) ask(ctx context.Context) (Galera, error) {
+// askDatabase reads the status. SHOW works without a quorum, SELECT does not.
+func (g *galera) askDatabase(ctx context.Context) (Galera, error) {
 	v := map[string]string{}
 	for _, q := range []string{
 		"SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready','wsrep_cluster_status','wsrep_local_state_comment','wsrep_cluster_size'," +
