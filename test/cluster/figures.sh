@@ -38,7 +38,8 @@ part() { # part NAME SUITE ARGUMENT...
 }
 part kill process --no-alarms --rounds "$rounds" --only '^(node03|database writer): kill -9'
 part balancer process --no-alarms --rounds "$rounds" --only '^holder of VIP .*: kill -9'
-part freeze process --no-alarms --rounds 2 --only 'SIGSTOP'
+part freeze process --no-alarms --rounds 2 --only '^(node|holder).*SIGSTOP'
+part frozen process --no-alarms --rounds "$rounds" --only '^database writer: SIGSTOP'
 part server smoke --no-alarms --rounds "$rounds" --only '^node03 off|^database writer off'
 part holder smoke --no-alarms --rounds "$((rounds / 2))" --only '^holder of VIP'
 part management partition --no-alarms --rounds "$rounds" --only '^node03: management cut'
