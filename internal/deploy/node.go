@@ -21,7 +21,7 @@ import (
 const (
 	// NodePort is where every server's agent serves /state and /metrics.
 	NodePort       = 9180
-	nodeGaleraPort = 9181
+	nodeReadyPort  = 9181
 	nodeConfig     = "/etc/hastack/node.yaml"
 	nodeUnitName   = "hastack-node.service"
 	nodeSocketName = "hastack-node.socket"
@@ -57,7 +57,7 @@ func wantNode(c *Context, s *topology.Server) (*Want, error) {
 		needs = "Requires=" + nodeSocketName + "\nAfter=" + nodeSocketName + "\n"
 		w.Units = append(w.Units, Unit{
 			Name: nodeSocketName, Enabled: true, Running: true,
-			Content: fmt.Sprintf(nodeSocket, netip.AddrPortFrom(s.Management(), nodeGaleraPort)),
+			Content: fmt.Sprintf(nodeSocket, netip.AddrPortFrom(s.Management(), nodeReadyPort)),
 		})
 	}
 	w.Units = append(w.Units, Unit{Name: nodeUnitName, Content: fmt.Sprintf(nodeUnit, needs, c.Release), Enabled: true, Running: true})
@@ -139,7 +139,7 @@ func nodeEngines(c *Context, s *topology.Server, n *node.Config) {
 		members = append(members, m.Name)
 	}
 	n.Galera = &node.GaleraConfig{
-		Listen: netip.AddrPortFrom(s.Management(), nodeGaleraPort), Socket: "/run/mysqld/mysqld.sock",
+		Listen: netip.AddrPortFrom(s.Management(), nodeReadyPort), Socket: "/run/mysqld/mysqld.sock",
 		User: "monitor", Password: node.PlainSecret{Secret: c.Cluster.Secrets.DatabaseMonitor}, Members: members,
 	}
 	n.Rabbit = &node.RabbitConfig{Metrics: "http://" + netip.AddrPortFrom(s.Management(), 15692).String(), Members: members}

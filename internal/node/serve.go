@@ -43,12 +43,13 @@ func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /galera", a.galera)
-	return append(parts, a.serve("galera", plain, mux)), nil
+	mux.Handle("GET /ready/{service}", newReadiness(a.cfg.Services, localClient(a.tls), a.deps.Clock))
+	return append(parts, a.serve("load balancers", plain, mux)), nil
 }
 
 // inherited is the listener that systemd holds for the agent, nil if it holds
 // none: load balancers that ask while the agent is being restarted then wait
-// for the answer. Without it they would take the database for dead.
+// for the answer. Without it they would take the whole server for dead.
 func inherited(at netip.AddrPort) (net.Listener, error) {
 	all, err := activation.Listeners()
 	if err != nil {
