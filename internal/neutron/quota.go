@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/db"
 )
 
 // The resources that have a quota.
@@ -103,7 +105,9 @@ func (s *Service) SetQuotas(ctx context.Context, projectID string, limits map[st
 	}
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		for _, r := range slices.Sorted(maps.Keys(limits)) { // one order: two requests never wait for each other
-			if err := upsertQuota(ctx, tx, quotaRow{ProjectID: projectID, Resource: r, HardLimit: limits[r]}); err != nil {
+			err := db.Upsert(ctx, tx, "UPDATE quotas SET hard_limit = ? WHERE project_id = ? AND resource = ?",
+				"INSERT INTO quotas (hard_limit, project_id, resource) VALUES (?, ?, ?)", limits[r], projectID, r)
+			if err != nil {
 				return err
 			}
 		}

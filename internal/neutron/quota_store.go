@@ -29,22 +29,6 @@ func (s *Service) quotaRows(ctx context.Context, projectID string) ([]quotaRow, 
 	return rows, nil
 }
 
-// upsertQuota sets a project's own limit, also when another request makes the
-// row at the same moment.
-func upsertQuota(ctx context.Context, tx bun.Tx, r quotaRow) error {
-	update := func() (int64, error) {
-		return exec(ctx, tx, "UPDATE quotas SET hard_limit = ? WHERE project_id = ? AND resource = ?", r.HardLimit, r.ProjectID, r.Resource)
-	}
-	if n, err := update(); err != nil || n > 0 {
-		return err
-	}
-	err := insert(ctx, tx, &r)
-	if db.IsDuplicate(err) {
-		_, err = update()
-	}
-	return err
-}
-
 func (s *Service) quotaUsage(ctx context.Context, projectID string) (map[string]int64, error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT resource, used FROM quota_usages WHERE project_id = ?", projectID)
 	if err != nil {

@@ -164,16 +164,16 @@ func (g *galera) lookNow(ctx context.Context) (late bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), galeraAnswers)
 	defer cancel()
 	seen, err := g.ask(ctx)
-	seen.Members = len(g.cfg.Members)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.at, g.why = g.clock.Now(), err
 	g.late = errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case err == nil:
+		seen.Members = len(g.cfg.Members)
 		g.last, g.good = seen, g.at
 	case !g.late: // a dead one refuses, and is believed at once
-		g.last, g.good = seen, time.Time{}
+		g.good = time.Time{}
 	}
 	return g.late
 }

@@ -3,9 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,17 +28,17 @@ type readiness struct {
 
 // asked is a service and what it answered last.
 type asked struct {
-	url  string
-	mu   sync.Mutex // one question at a time; guards the rest
-	at   time.Time
-	code int
-	text string
+	service ServiceConfig
+	mu      sync.Mutex // one question at a time; guards the rest
+	at      time.Time
+	code    int
+	text    string
 }
 
 func newReadiness(services []ServiceConfig, client *http.Client, c clock.Clock) *readiness {
 	r := &readiness{client: client, clock: c, services: map[string]*asked{}}
 	for _, s := range services {
-		r.services[s.Name] = &asked{url: strings.TrimRight(s.URL, "/") + "/healthcheck"}
+		r.services[s.Name] = &asked{service: s}
 	}
 	return r
 }
@@ -68,25 +66,11 @@ func (r *readiness) of(ctx context.Context, s *asked) (code int, text string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyAnswers)
 	defer cancel()
 	var err error
-	if s.code, err = r.ask(ctx, s.url); err != nil {
+	if s.code, _, err = healthcheck(ctx, r.client, s.service); err != nil {
 		s.code, s.text = http.StatusServiceUnavailable, err.Error()
 	} else {
 		s.text = http.StatusText(s.code)
 	}
 	s.at = r.clock.Now()
 	return s.code, s.text
-}
-
-func (r *readiness) ask(ctx context.Context, url string) (code int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return 0, reason(err)
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is kept
-	return resp.StatusCode, err
 }

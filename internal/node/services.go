@@ -52,31 +52,40 @@ func (c *serviceCollector) Collect(ctx context.Context) (Facts, error) {
 
 func (c *serviceCollector) ask(ctx context.Context, s ServiceConfig) Service {
 	v := Service{Name: s.Name}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(s.URL, "/")+"/healthcheck", nil)
-	if err != nil {
+	code, body, err := healthcheck(ctx, c.client, s)
+	if code == 0 {
 		v.Error = err.Error()
 		return v
 	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		v.Error = reason(err).Error()
-		return v
-	}
-	defer resp.Body.Close()
 	var said struct {
 		Ready   bool     `json:"ready"`
 		Waiting []string `json:"waiting"`
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err == nil {
 		err = json.Unmarshal(body, &said)
 	}
-	if err != nil && resp.StatusCode != http.StatusOK {
-		v.Error = resp.Status
+	if err != nil && code != http.StatusOK {
+		v.Error = fmt.Sprintf("%d %s", code, http.StatusText(code))
 		return v
 	}
-	v.Ready, v.Waiting = resp.StatusCode == http.StatusOK, said.Waiting
+	v.Ready, v.Waiting = code == http.StatusOK, said.Waiting
 	return v
+}
+
+// healthcheck asks a service how it is. Without an answer the code is 0; an
+// error beside a code is of the body, which is read to keep the connection.
+func healthcheck(ctx context.Context, client *http.Client, s ServiceConfig) (code int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(s.URL, "/")+"/healthcheck", nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, reason(err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return resp.StatusCode, body, err
 }
 
 // auditCollector fetches the verdict that the auditors share.

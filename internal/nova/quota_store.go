@@ -52,27 +52,12 @@ func (s *Service) upsertQuotas(ctx context.Context, projectID, userID string, li
 func (s *Service) setLimits(ctx context.Context, limits map[string]int64, update, add string, owner ...any) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		for _, name := range slices.Sorted(maps.Keys(limits)) { // one order: two requests never wait for each other
-			if err := upsert(ctx, tx, update, add, slices.Concat([]any{limits[name]}, owner, []any{name})...); err != nil {
+			if err := db.Upsert(ctx, tx, update, add, slices.Concat([]any{limits[name]}, owner, []any{name})...); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// upsert updates a row, or else adds it; both statements take args.
-func upsert(ctx context.Context, tx bun.Tx, update, add string, args ...any) error {
-	res, err := tx.NewRaw(update, args...).Exec(ctx)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return err
-	}
-	if _, err = tx.NewRaw(add, args...).Exec(ctx); db.IsDuplicate(err) {
-		_, err = tx.NewRaw(update, args...).Exec(ctx)
-	}
-	return err
 }
 
 // DeleteQuotas gives a project, or a user in it, the default limits again.

@@ -105,7 +105,11 @@ drill() { # drill SUITE ARGUMENT...
   cat "$work/said" >&2
   # 4: nothing was broken, but the machine was too busy to judge every promise.
   if [ $rc != 0 ] && [ $rc != 4 ]; then
-    { cat "$work/said"; grep -e 'NOT MET' -e '^- \*\*' -e '^  - ' "$report/report.md"; } >"$work/broken" || true
+    { # the promises last, below some of the requests that failed
+      grep '^  - ' "$report/report.md" | head -n 12 || true
+      grep -e 'NOT MET' -e '^- \*\*' "$report/report.md" || true
+      cat "$work/said"
+    } >"$work/broken"
     return $rc
   fi
 }
