@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -249,34 +250,46 @@ func (s *seat) failover(d device) error {
 	if err != nil {
 		return err
 	}
-	var active, other netlink.Link
-	plugged := false
-	for _, leg := range legs {
-		plugged = plugged || carrier(leg)
-		switch {
-		case leg.Attrs().MasterIndex == dev.Attrs().Index:
-			active = leg
-		case carrier(leg) && other == nil:
-			other = leg
-		}
-	}
-	if err := s.keep(d, plugged); err != nil {
+	if err := s.keep(d, slices.ContainsFunc(legs, carrier)); err != nil {
 		return err
 	}
-	if active != nil && carrier(active) || other == nil {
-		return nil
-	}
-	if active != nil {
-		if err := s.links.LinkSetNoMaster(active); err != nil {
+	leave, join := elect(dev, legs)
+	for _, leg := range leave {
+		if err := s.links.LinkSetNoMaster(leg); err != nil {
 			return err
 		}
 	}
-	if err := s.links.LinkSetMaster(other, dev); err != nil {
+	if join == nil {
+		return nil
+	}
+	if err := s.links.LinkSetMaster(join, dev); err != nil {
 		return err
 	}
-	s.log.Info("leg is active", "server_name", s.server, "device", d.name, "leg", other.Attrs().Name)
+	s.log.Info("leg is active", "server_name", s.server, "device", d.name, "leg", join.Attrs().Name)
 	s.untold[d.name] = len(announceAfter)
 	return s.announce(dev, legs)
+}
+
+// elect says which legs have to leave a device and which one has to join it. Two
+// legs in it are a loop through the switches: whoever puts a leg in has read the
+// legs a moment before, and another may have put in the other one since.
+func elect(dev netlink.Link, legs []netlink.Link) (leave []netlink.Link, join netlink.Link) {
+	var in []netlink.Link
+	for _, leg := range legs {
+		switch {
+		case leg.Attrs().MasterIndex == dev.Attrs().Index:
+			in = append(in, leg)
+		case carrier(leg) && join == nil:
+			join = leg
+		}
+	}
+	if i := slices.IndexFunc(in, carrier); i >= 0 {
+		return slices.Delete(in, i, i+1), nil
+	}
+	if join == nil && len(in) > 0 {
+		return in[1:], nil
+	}
+	return in, join
 }
 
 // announceAgain repeats what the switches may have missed: a bridge that had no

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/hastack/hastack/internal/topology"
 )
@@ -252,5 +254,45 @@ func TestLimitsOfAServer(t *testing.T) {
 	l.topology.Lab = topology.Limits{}
 	if diff := cmp.Diff(topology.Limits{MemoryMB: defaultMemoryMB, CPUPercent: defaultCPUPercent}, l.limits("node02")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestADeviceHasOneLeg(t *testing.T) {
+	const dev, in, carries = 7, true, true
+	leg := func(name string, member, carrier bool) netlink.Link {
+		a := netlink.LinkAttrs{Name: name, RawFlags: unix.IFF_UP}
+		if member {
+			a.MasterIndex = dev
+		}
+		if carrier {
+			a.RawFlags |= unix.IFF_LOWER_UP
+		}
+		return &netlink.Dummy{LinkAttrs: a}
+	}
+	for _, c := range []struct {
+		name        string
+		legs        []netlink.Link
+		leave, join string
+	}{
+		{"well", []netlink.Link{leg("a", in, carries), leg("b", !in, carries)}, "", ""},
+		{"stays on the second", []netlink.Link{leg("a", !in, carries), leg("b", in, carries)}, "", ""},
+		{"moves", []netlink.Link{leg("a", in, !carries), leg("b", !in, carries)}, "a", "b"},
+		{"nowhere to move", []netlink.Link{leg("a", in, !carries), leg("b", !in, !carries)}, "", ""},
+		{"none yet", []netlink.Link{leg("a", !in, carries), leg("b", !in, carries)}, "", "a"},
+		{"a loop", []netlink.Link{leg("a", in, carries), leg("b", in, carries)}, "b", ""},
+		{"a loop, first without carrier", []netlink.Link{leg("a", in, !carries), leg("b", in, carries)}, "a", ""},
+		{"both in, both cut", []netlink.Link{leg("a", in, !carries), leg("b", in, !carries)}, "b", ""},
+	} {
+		leave, join := elect(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: dev}}, c.legs)
+		var left, joined string
+		for _, l := range leave {
+			left += l.Attrs().Name
+		}
+		if join != nil {
+			joined = join.Attrs().Name
+		}
+		if left != c.leave || joined != c.join {
+			t.Errorf("%s: %q leave and %q joins, want %q and %q", c.name, left, joined, c.leave, c.join)
+		}
 	}
 }
