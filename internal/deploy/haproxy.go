@@ -120,7 +120,7 @@ type (
 		PEM, CA, Inter  string
 		MaxBody         int
 
-		PeerPort, AlivePort, MetricsPort, ReadyPort int
+		PeerPort, AlivePort, MetricsPort, ChecksPort int
 
 		Peers     []haproxyServer
 		Databases []haproxyServer
@@ -151,7 +151,7 @@ func haproxyConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 	v := haproxyView{
 		Name: s.Name, Management: s.Management(), PEM: haproxyPEM, CA: "/etc/hastack/tls/ca.pem",
 		MaxBody: haproxyMaxBody, Inter: "1s",
-		PeerPort: haproxyPeerPort, AlivePort: haproxyAlivePort, MetricsPort: haproxyMetricsPort, ReadyPort: nodeReadyPort,
+		PeerPort: haproxyPeerPort, AlivePort: haproxyAlivePort, MetricsPort: haproxyMetricsPort, ChecksPort: nodeChecksPort,
 	}
 	for _, p := range t.With(topology.RoleLoadBalancer) {
 		v.Peers = append(v.Peers, haproxyServer{Name: p.Name, Address: p.Management(), Remote: p != s})

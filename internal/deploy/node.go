@@ -21,7 +21,7 @@ import (
 const (
 	// NodePort is where every server's agent serves /state and /metrics.
 	NodePort       = 9180
-	nodeReadyPort  = 9181
+	nodeChecksPort = 9181
 	nodeConfig     = "/etc/hastack/node.yaml"
 	nodeUnitName   = "hastack-node.service"
 	nodeSocketName = "hastack-node.socket"
@@ -57,7 +57,7 @@ func wantNode(c *Context, s *topology.Server) (*Want, error) {
 		needs = "Requires=" + nodeSocketName + "\nAfter=" + nodeSocketName + "\n"
 		w.Units = append(w.Units, Unit{
 			Name: nodeSocketName, Enabled: true, Running: true,
-			Content: fmt.Sprintf(nodeSocket, netip.AddrPortFrom(s.Management(), nodeReadyPort)),
+			Content: fmt.Sprintf(nodeSocket, checksAddress(s)),
 		})
 	}
 	w.Units = append(w.Units, Unit{Name: nodeUnitName, Content: fmt.Sprintf(nodeUnit, needs, c.Release), Enabled: true, Running: true})
@@ -114,6 +114,7 @@ func nodeSettings(c *Context, s *topology.Server, units []string) *node.Config {
 	roles := agentRoles(s)
 	if s.Has(topology.RoleControl) {
 		roles = append(controlRoles(), roles...)
+		n.Checks = checksAddress(s)
 		n.FernetKeys = filepath.Join(keysDir, fernetKeys)
 		n.Memcached = netip.AddrPortFrom(address, 11211).String()
 		n.Audit = serviceURL(address, portOf("auditor"))
@@ -123,6 +124,11 @@ func nodeSettings(c *Context, s *topology.Server, units []string) *node.Config {
 		n.Services = append(n.Services, node.ServiceConfig{Name: r.name, URL: serviceURL(address, r.port)})
 	}
 	return n
+}
+
+// checksAddress is where load balancers ask the agent of a control server.
+func checksAddress(s *topology.Server) netip.AddrPort {
+	return netip.AddrPortFrom(s.Management(), nodeChecksPort)
 }
 
 // haproxySocket is HAProxy's statistics socket.
@@ -139,8 +145,8 @@ func nodeEngines(c *Context, s *topology.Server, n *node.Config) {
 		members = append(members, m.Name)
 	}
 	n.Galera = &node.GaleraConfig{
-		Listen: netip.AddrPortFrom(s.Management(), nodeReadyPort), Socket: "/run/mysqld/mysqld.sock",
-		User: "monitor", Password: node.PlainSecret{Secret: c.Cluster.Secrets.DatabaseMonitor}, Members: members,
+		Socket: "/run/mysqld/mysqld.sock", User: "monitor",
+		Password: node.PlainSecret{Secret: c.Cluster.Secrets.DatabaseMonitor}, Members: members,
 	}
 	n.Rabbit = &node.RabbitConfig{Metrics: "http://" + netip.AddrPortFrom(s.Management(), 15692).String(), Members: members}
 	n.Certificates = append(n.Certificates, galeraTLS+"/server.pem")

@@ -55,7 +55,7 @@ func TestAgentWatchesWhatItsServerHas(t *testing.T) {
 	if len(cfg.Links) != 3 || len(cfg.Links[0].Legs) != 2 || cfg.Links[0].Legs[1] != (node.LegConfig{Name: "bond0l2", Switch: "tor-b"}) {
 		t.Errorf("links %+v", cfg.Links)
 	}
-	if len(cfg.VIPs) != 2 || cfg.Galera == nil || cfg.Galera.Listen.Port() != 9181 || cfg.Rabbit == nil || cfg.HAProxy == "" || !cfg.Guests {
+	if len(cfg.VIPs) != 2 || cfg.Galera == nil || cfg.Checks != netip.MustParseAddrPort("10.3.0.12:9181") || cfg.Rabbit == nil || cfg.HAProxy == "" || !cfg.Guests {
 		t.Errorf("configuration %+v", cfg)
 	}
 	for _, u := range []string{"mariadb.service", "rabbitmq-server.service", "haproxy.service", "keepalived.service", "hastack-nova-compute.service", "ssh.service"} {

@@ -20,6 +20,9 @@ type Config struct {
 	Roles  []string `yaml:"roles,omitempty"`
 	// Listen is where the agent serves with TLS and, by UDP, hears its peers.
 	Listen netip.AddrPort `yaml:"listen"`
+	// Checks is where load balancers ask, without TLS, what to send here; not
+	// valid where nothing is balanced.
+	Checks netip.AddrPort `yaml:"checks"`
 	TLS    config.TLS     `yaml:"tls"`
 	// BeatMS is how often peers hear from this server; default 1000.
 	BeatMS int          `yaml:"beat_ms,omitempty"`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -16,8 +15,6 @@ import (
 
 // GaleraConfig is how the agent asks the database on its server.
 type GaleraConfig struct {
-	// Listen is where load balancers ask without TLS whether to write here.
-	Listen netip.AddrPort `yaml:"listen"`
 	// Socket is MariaDB's.
 	Socket string `yaml:"socket"`
 	// User and Password may only read the status.
@@ -28,8 +25,8 @@ type GaleraConfig struct {
 }
 
 func (g *GaleraConfig) validate() error {
-	if !g.Listen.IsValid() || g.Socket == "" || g.User == "" {
-		return errors.New("listen, socket and user are needed")
+	if g.Socket == "" || g.User == "" {
+		return errors.New("socket and user are needed")
 	}
 	return nil
 }

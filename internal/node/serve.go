@@ -30,21 +30,28 @@ func (a *Agent) listen(ctx context.Context) ([]lifecycle.Part, error) {
 		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Listen, err)
 	}
 	parts := []lifecycle.Part{a.serve("state", tls.NewListener(l, a.tls.Mutual()), a.handler())}
-	if a.galera == nil {
+	if !a.cfg.Checks.IsValid() {
 		return parts, nil
 	}
-	plain, err := inherited(a.cfg.Galera.Listen)
+	plain, err := inherited(a.cfg.Checks)
 	if err == nil && plain == nil {
-		plain, err = lc.Listen(ctx, "tcp", a.cfg.Galera.Listen.String())
+		plain, err = lc.Listen(ctx, "tcp", a.cfg.Checks.String())
 	}
 	if err != nil {
 		_ = l.Close()
-		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Galera.Listen, err)
+		return nil, fmt.Errorf("serve on %s: %w", a.cfg.Checks, err)
 	}
+	return append(parts, a.serve("load balancers", plain, a.checks())), nil
+}
+
+// checks is what load balancers may ask.
+func (a *Agent) checks() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /galera", a.galera)
 	mux.Handle("GET /ready/{service}", newReadiness(a.cfg.Services, localClient(a.tls), a.deps.Clock))
-	return append(parts, a.serve("load balancers", plain, mux)), nil
+	if a.galera != nil {
+		mux.Handle("GET /galera", a.galera)
+	}
+	return mux
 }
 
 // inherited is the listener that systemd holds for the agent, nil if it holds
