@@ -47,7 +47,8 @@ type Fault struct {
 	Restore func(ctx context.Context) error
 	// Once tells that more than one round makes no sense.
 	Once bool
-	// NeedsBoots tells that the fault is nothing without the boot loop.
+	// NeedsBoots tells that the fault is nothing without the boot loop, which
+	// begins with it then: the first boot walks into it.
 	NeedsBoots bool
 	// Hold is how long the fault lasts at least.
 	Hold time.Duration

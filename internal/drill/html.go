@@ -33,7 +33,6 @@ type row struct {
 	DetectedBy           string
 	HealthyMS            int64
 	LastUnwell           string
-	Remarks              []string
 }
 
 // HTML is the report as one page that needs nothing but itself.
@@ -73,7 +72,7 @@ func rowOf(f *Result) row {
 	r := &f.Rounds[w]
 	out.ChartOf = fmt.Sprintf("round %d of %d", w+1, len(f.Rounds))
 	out.Chart, out.Probes, out.VIPs, out.Boots, out.DetectedBy = chart(r), r.Probes, r.VIPs, r.Boots, r.DetectedBy
-	out.HealthyMS, out.LastUnwell, out.Remarks = r.HealthyMS, r.LastUnwell, r.Remarks
+	out.HealthyMS, out.LastUnwell = r.HealthyMS, r.LastUnwell
 	for i := range f.Rounds {
 		if len(f.Rounds[i].Alarms) > 0 {
 			out.Alarms = f.Rounds[i].Alarms

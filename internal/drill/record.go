@@ -104,8 +104,6 @@ type Round struct {
 	// Problems are what went wrong with the round beside the figures: the fault
 	// could not be made, the cluster did not become healthy, …
 	Problems []string `json:"problems,omitempty"`
-	// Remarks are what is worth knowing and breaks no promise.
-	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Boots are the servers that were made and deleted in a round.

@@ -33,6 +33,7 @@ type roundRun struct {
 	vips   *vipWatch
 	alarms *alarmWatch
 	layers *layerWatch
+	boots  *booter // nil until it runs
 	rec    Round
 	// Moments on the round's clock.
 	faultAt, healAt, healedAt, endAt time.Duration
@@ -55,8 +56,8 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	w.vips = watchVIPs(ctx, r.target.Clock, w.probes.zero, r.target.Topology.VIPs, look)
 	w.alarms = watchAlarms(ctx, r.target.Clock, w.probes.zero, r.target.askMonitors)
 	w.layers = watchLayers(ctx, r.target, w.probes.zero, f.Targets, r.target.facts)
-	if r.booter != nil {
-		r.booter.start(ctx, r.id+"-"+tag, w.probes.now)
+	if !f.NeedsBoots {
+		w.startBoots(ctx)
 	}
 	err := w.play(ctx)
 	w.endAt = w.probes.now()
@@ -72,8 +73,8 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 		w.rec.DetectedMS, w.rec.DetectedBy = ms(at-w.faultAt), what
 	}
 	stall, steal := canary.end()
-	if r.booter != nil {
-		w.rec.Boots = r.booter.end()
+	if w.boots != nil {
+		w.rec.Boots = w.boots.end()
 	}
 	w.after(ctx)
 	w.rec.Alarms = w.alarms.end()
@@ -86,6 +87,14 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	baseline.failed = endedBefore(series, w.faultAt)
 	w.rec.Rejected = rejection(baseline, stall, steal)
 	return w.rec, err
+}
+
+func (w *roundRun) startBoots(ctx context.Context) {
+	if w.booter == nil {
+		return
+	}
+	w.boots = w.booter
+	w.boots.start(ctx, w.id+"-"+w.tag, w.probes.now)
 }
 
 // endedBefore counts the requests that failed and were over before the fault.
@@ -113,6 +122,9 @@ func (w *roundRun) play(ctx context.Context) error {
 	w.alarms.fault(w.faultAt)
 	injectErr := w.fault.Inject(ctx)
 	w.rec.InjectMS = ms(w.probes.now() - w.faultAt)
+	if w.fault.NeedsBoots {
+		w.startBoots(ctx)
+	}
 	if injectErr != nil {
 		w.problem("the fault could not be made: %v", injectErr)
 	} else if err := w.hold(ctx); err != nil {
@@ -225,10 +237,7 @@ func (w *roundRun) after(ctx context.Context) {
 		}
 	}
 	if w.fault.Check != nil {
-		var nothing *skipped
-		if err := w.fault.Check(ctx); errors.As(err, &nothing) {
-			w.rec.Remarks = append(w.rec.Remarks, nothing.why)
-		} else if err != nil {
+		if err := w.fault.Check(ctx); err != nil {
 			w.problem("%v", err)
 		}
 	}

@@ -3,6 +3,8 @@ package drill
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,96 +18,105 @@ func bootFaults(t *Target) []*Fault {
 	var out []*Fault
 	for step := 1; step <= 28; step++ {
 		for _, moment := range []string{"before-effect", "after-effect", "after-record"} {
-			out = append(out, crashAt(t, fmt.Sprintf("nova.boot.%d.%s", step, moment)))
+			out = append(out, crashAt(t, step, moment))
 		}
 	}
 	return out
 }
 
-// bootUnits are the units whose processes pass the points.
-func bootUnits(s *topology.Server) []string {
-	var units []string
-	if s.Has(topology.RoleControl) {
-		units = append(units, "hastack-nova-api", "hastack-nova-conductor", "hastack-nova-scheduler")
-	}
-	if s.Has(topology.RoleCompute) {
-		units = append(units, "hastack-nova-compute")
+// loginSteps are the steps of a boot that are a login.
+const loginSteps = 2
+
+// bootUnits are the units of each server whose processes pass a step. Everybody
+// logs in all the time, so that is armed on one server: or Keystone would die on
+// all of them at once.
+func bootUnits(t *topology.Topology, step int) map[string][]string {
+	units := map[string][]string{}
+	for _, s := range t.Servers {
+		if step <= loginSteps {
+			if s.Has(topology.RoleControl) {
+				return map[string][]string{s.Name: {"hastack-keystone"}}
+			}
+			continue
+		}
+		if s.Has(topology.RoleControl) {
+			units[s.Name] = []string{"hastack-nova-api", "hastack-nova-conductor", "hastack-nova-scheduler"}
+		}
+		if s.Has(topology.RoleCompute) {
+			units[s.Name] = append(units[s.Name], "hastack-nova-compute")
+		}
 	}
 	return units
 }
 
 const (
-	dropIn = "/run/systemd/system/%[1]s.service.d/hastack-drill.conf"
-	// armUnit arms the point in the next process of the unit only: the file is
-	// gone again before it crashes, so that systemd starts one without.
-	armUnit = `set -e
-mkdir -p /run/systemd/system/%[1]s.service.d
-printf '[Service]\nEnvironment=HASTACK_FAILPOINTS=%[2]s=crash\n' > ` + dropIn + `
+	// armUnits arms the point in the next process of each unit only: the files are
+	// gone again before one crashes, so that systemd starts one without.
+	armUnits = `set -e
+for u in %[1]s; do
+  mkdir -p /run/systemd/system/$u.service.d
+  printf '[Service]\nEnvironment=HASTACK_FAILPOINTS=%[2]s=crash\n' > /run/systemd/system/$u.service.d/hastack-drill.conf
+done
 systemctl daemon-reload
-systemctl restart %[1]s.service
-rm -f ` + dropIn + `
+systemctl restart %[1]s
+rm -f /run/systemd/system/*.service.d/hastack-drill.conf
 systemctl daemon-reload
 `
-	crashes = `journalctl -q --since=@%d -o cat -u '%s.service' | grep -c 'status=137' || true`
+	crashes = `journalctl -q --since=@%d -o cat -u '%s' | grep -c 'status=137' || true`
 )
 
-// crashAt arms one point in every process that may pass it, lets a server boot
-// until one of them has died, and expects the boot to end.
-func crashAt(t *Target, point string) *Fault {
-	var armed int64
-	each := func(ctx context.Context, f func(ctx context.Context, s *topology.Server, unit string) error) error {
+// crashAt arms one point in the units that pass it, lets servers boot, and
+// expects that one of the units died and that every boot came to an end.
+func crashAt(t *Target, step int, moment string) *Fault {
+	point := fmt.Sprintf("nova.boot.%d.%s", step, moment)
+	units := bootUnits(t.Topology, step)
+	var armed int64 // when, in seconds since the epoch
+	each := func(ctx context.Context, f func(ctx context.Context, server string, units []string) error) error {
 		g, ctx := errgroup.WithContext(ctx)
-		for _, s := range t.Topology.Servers {
-			if units := bootUnits(s); len(units) > 0 {
-				g.Go(func() error {
-					for _, u := range units {
-						if err := f(ctx, s, u); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-			}
+		for server, units := range units {
+			g.Go(func() error { return f(ctx, server, units) })
 		}
 		return g.Wait()
 	}
-	restart := func(ctx context.Context, s *topology.Server, unit string) error {
-		_, err := t.on(ctx, s.Name, "systemctl restart "+unit+".service")
-		return err
+	arm := func(ctx context.Context) error {
+		armed = t.Clock.Now().Unix()
+		return each(ctx, func(ctx context.Context, server string, units []string) error {
+			_, err := t.on(ctx, server, fmt.Sprintf(armUnits, strings.Join(units, " "), point))
+			return err
+		})
 	}
-	return &Fault{Name: "crash at " + point, Kind: KindBoot, Hold: 8 * time.Second, NeedsBoots: true,
-		Prepare: func(ctx context.Context) error {
-			armed = t.Clock.Now().Unix()
-			err := each(ctx, func(ctx context.Context, s *topology.Server, unit string) error {
-				_, err := t.on(ctx, s.Name, fmt.Sprintf(armUnit, unit, point))
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return t.untilHealthy(ctx, time.Minute)
-		},
-		// The fault is in place; the booter of the round walks into it.
-		Inject: func(context.Context) error { return nil },
+	f := &Fault{Name: "crash at " + point, Kind: KindBoot, Hold: 8 * time.Second,
 		Check: func(ctx context.Context) error {
-			passed := 0
-			err := each(ctx, func(ctx context.Context, s *topology.Server, unit string) error {
-				out, err := t.on(ctx, s.Name, fmt.Sprintf(crashes, armed, unit))
-				if err == nil && len(out) > 0 && out[0] != '0' {
-					passed++
+			var passed atomic.Bool
+			err := each(ctx, func(ctx context.Context, server string, units []string) error {
+				out, err := t.on(ctx, server, fmt.Sprintf(crashes, armed, strings.Join(units, "' -u '")))
+				if len(out) > 0 && out[0] != '0' {
+					passed.Store(true)
 				}
 				return err
 			})
-			if err == nil && passed == 0 {
-				return &skipped{"no process passed " + point + ": nothing died"}
+			if err == nil && !passed.Load() {
+				return fmt.Errorf("no process passed %s: nothing died", point)
 			}
 			return err
 		},
-		Restore: func(ctx context.Context) error { return each(ctx, restart) }}
+		Restore: func(ctx context.Context) error {
+			return each(ctx, func(ctx context.Context, server string, units []string) error {
+				_, err := t.on(ctx, server, "systemctl restart "+strings.Join(units, " "))
+				return err
+			})
+		}}
+	if step <= loginSteps { // probes log in all the time
+		f.Inject = arm
+		return f
+	}
+	f.NeedsBoots = true
+	f.Prepare = func(ctx context.Context) error {
+		if err := arm(ctx); err != nil {
+			return err
+		}
+		return t.untilHealthy(ctx, time.Minute)
+	}
+	f.Inject = func(context.Context) error { return nil } // the boot is
+	return f
 }
-
-// skipped is a check that had nothing to look at; it is told, and breaks no
-// promise.
-type skipped struct{ why string }
-
-func (s *skipped) Error() string { return s.why }
