@@ -14,6 +14,7 @@ package alarm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 	"unicode"
@@ -125,9 +126,7 @@ func rulesOf(table []Alarm, monitor string) ([]byte, error) {
 		if a.For > 0 {
 			r.For = seconds(a.For)
 		}
-		for k, v := range a.Labels {
-			r.Labels[k] = v
-		}
+		maps.Copy(r.Labels, a.Labels)
 		g.Rules = append(g.Rules, r)
 	}
 	b, err := yaml.Marshal(file)

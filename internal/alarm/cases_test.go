@@ -81,7 +81,7 @@ func (c *fall) test(a Alarm) promTest {
 		t.Series = append(t.Series, promSeries{f.series, strings.Join([]string{samples(f.well, healthy), samples(f.ill, ill), samples(f.well, settled)}, " ")})
 	}
 	labels := map[string]string{"severity": a.Severity}
-	for _, l := range strings.Fields(c.labels) {
+	for l := range strings.FieldsSeq(c.labels) {
 		k, v, _ := strings.Cut(l, "=")
 		labels[k] = v
 	}

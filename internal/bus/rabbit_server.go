@@ -261,7 +261,7 @@ func (b *Rabbit) takeReplies() {
 			continue
 		}
 		pause = 50 * time.Millisecond
-		b.setReply(name, func() { go ch.Close() })
+		b.setReply(name, func() { go func() { _ = ch.Close() }() })
 		for d := range replies {
 			b.answer(&d)
 		}

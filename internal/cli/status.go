@@ -96,7 +96,7 @@ func (a *app) watchStatus(ctx context.Context, s *status.Source, every time.Dura
 	for {
 		r := s.Look(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // who interrupts a watch has seen enough
 		}
 		var screen bytes.Buffer
 		whole := &app{out: &screen}

@@ -36,7 +36,7 @@ func TestSecretsAreMadeOnceAndComplete(t *testing.T) {
 	var walk func(x, y reflect.Value)
 	walk = func(x, y reflect.Value) {
 		for i := range x.NumField() {
-			if s, ok := x.Field(i).Interface().(config.Secret); ok {
+			if s, ok := reflect.TypeAssert[config.Secret](x.Field(i)); ok {
 				name := x.Type().Field(i).Name
 				if len(s.Reveal()) < 20 {
 					t.Errorf("secret %s is %d characters long", name, len(s.Reveal()))

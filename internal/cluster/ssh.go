@@ -213,7 +213,7 @@ func (c *Conn) Run(ctx context.Context, script string, stdin io.Reader) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("%s: the SSH connection broke: %w", c.server, err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
 	defer stop()
 	out, tail := &limited{max: maxOutput}, &lastBytes{}
@@ -299,8 +299,7 @@ func (c *Conn) Hold(ctx context.Context, script string) (release func(), err err
 		return release, nil
 	case err := <-ended:
 		release()
-		var exit *ssh.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
 			return nil, &ScriptError{Server: c.server, Code: exit.ExitStatus(), Said: tail.String()}
 		}
 		return nil, fmt.Errorf("%s: the SSH session ended early: %w", c.server, err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -72,8 +73,7 @@ func readKey(file string) (ssh.Signer, error) {
 		return nil, fmt.Errorf("SSH key: %w", err)
 	}
 	signer, err := ssh.ParsePrivateKey(b)
-	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) {
+	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
 		return nil, fmt.Errorf("SSH key %s has a passphrase: add it to an agent (ssh-add %s) and leave ssh.key empty", file, file)
 	}
 	if err != nil {
@@ -137,10 +137,8 @@ func pinnedKey(file, name string) (ssh.PublicKey, error) {
 		if err != nil {
 			return nil, nil //nolint:nilerr // the end of the file
 		}
-		for _, h := range hosts {
-			if h == name {
-				return key, nil
-			}
+		if slices.Contains(hosts, name) {
+			return key, nil
 		}
 		b = rest
 	}

@@ -27,7 +27,7 @@ packages() {
   get="apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120"
   { $get install --no-install-recommends $1 || { $get update && $get install --no-install-recommends $1; }; } >> "$log" 2>&1 </dev/null
   ok=$?; if grep -qs hastack "$policy"; then rm -f "$policy"; fi
-  [ $ok = 0 ] || { grep -a -e '^E:' -e '^dpkg: error' "$log" | tail -n 3 >&2; fail "install packages:$1: see $log there"; }
+  [ $ok = 0 ] || { grep -a -e '^E:' -e '^dpkg: error' "$log" | tail -n 3 >&2; fail "install packages $1: see $log there"; }
 }
 mkdir -p "$state" || exit 1
 whole=
@@ -64,14 +64,14 @@ func (c *Context) write(ctx context.Context, p *Part, d *delta) error {
 	var head bytes.Buffer
 	line := func(fields ...string) { head.WriteString(strings.Join(fields, "\t") + "\n") }
 	line("part", p.Name)
-	var packages string
+	var packages []string
 	for _, ch := range d.changes {
 		if ch.Kind == KindPackage {
-			packages += " " + ch.Name
+			packages = append(packages, ch.Name)
 		}
 	}
-	if packages != "" {
-		line("packages", packages)
+	if len(packages) > 0 {
+		line("packages", strings.Join(packages, " "))
 	}
 	for _, u := range d.want.Users {
 		if d.has(KindUser, u.Name) {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,10 +144,8 @@ const dumpFile = "/var/lib/hastack/deploy/databases.sql.gz"
 // fetchDump dumps all databases on the last control server that can (the writer
 // is most often another) and fetches the dump.
 func (c *Context) fetchDump(ctx context.Context, to io.Writer) (from string, err error) {
-	control := c.Topology.With(topology.RoleControl)
 	var errs []error
-	for i := len(control) - 1; i >= 0; i-- {
-		s := control[i]
+	for _, s := range slices.Backward(c.Topology.With(topology.RoleControl)) {
 		if err := c.dumpFrom(ctx, s, to); err != nil {
 			errs = append(errs, named(s, err))
 			continue

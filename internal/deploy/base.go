@@ -41,7 +41,7 @@ func wantBase(c *Context, s *topology.Server) (*Want, error) {
 		Files: []File{
 			{Path: markFile, Mode: 0o644, Content: []byte(c.Topology.Name + "\n")},
 			{Path: "/etc/hostname", Mode: 0o644, Content: []byte(s.Name + "\n"), Then: []string{"hostname -F /etc/hostname"}},
-			{Path: "/etc/hosts", Mode: 0o644, Content: []byte(hosts(c.Topology, s))},
+			{Path: "/etc/hosts", Mode: 0o644, Content: []byte(hosts(c.Topology))},
 			{Path: "/etc/sysctl.d/60-hastack.conf", Mode: 0o644, Content: []byte(sysctl(s)), Then: []string{"sysctl -q -p /etc/sysctl.d/60-hastack.conf"}},
 			{Path: "/etc/systemd/journald.conf.d/hastack.conf", Mode: 0o644, Content: []byte(journal), Then: []string{reloadJournal}},
 			{Path: "/etc/chrony/chrony.conf", Mode: 0o644, Content: []byte(chrony(c.Topology, s)), Restart: []string{"chrony.service"}},
@@ -53,7 +53,7 @@ func wantBase(c *Context, s *topology.Server) (*Want, error) {
 
 // hosts names every server and virtual address, so that no part needs a DNS
 // server.
-func hosts(t *topology.Topology, s *topology.Server) string {
+func hosts(t *topology.Topology) string {
 	var b strings.Builder
 	b.WriteString("# Written by hastack deploy.\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n\n")
 	for _, other := range t.Servers {

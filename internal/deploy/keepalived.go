@@ -4,6 +4,7 @@ import (
 	_ "embed" // the configurations under files/
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -75,10 +76,11 @@ func wantKeepalived(c *Context, s *topology.Server) (*Want, error) {
 // again. One dead child ends the whole daemon, for the same reason.
 func keepalivedDropIn(t *topology.Topology) string {
 	// What keepalived tracks must be there when it starts.
-	files := "[ -e haproxy ] || echo 1 > haproxy; for f in " + vipguard.AnswersFile + " " + vipguard.MajorityFile
+	tracked := []string{vipguard.AnswersFile, vipguard.MajorityFile}
 	for _, v := range t.VIPs {
-		files += " " + vipguard.SegmentFile(v.Name)
+		tracked = append(tracked, vipguard.SegmentFile(v.Name))
 	}
+	files := "[ -e haproxy ] || echo 1 > haproxy; for f in " + strings.Join(tracked, " ")
 	return `[Unit]
 After=haproxy.service
 Wants=` + guardUnit + `

@@ -161,7 +161,7 @@ func parsePath(f []string) found {
 
 func parseUnit(text string) unitState {
 	var u unitState
-	for _, kv := range strings.Fields(text) {
+	for kv := range strings.FieldsSeq(text) {
 		k, v, _ := strings.Cut(kv, "=")
 		switch k {
 		case "LoadState":

@@ -140,11 +140,11 @@ func (c *Context) retireStale(ctx context.Context, found []*stale) error {
 			}
 		}
 		// The notes go last: until then a killed deploy finds what is left.
-		forgetNotes := "cd \"${HASTACK_DEPLOY_ROOT:-}" + stateDir + "\" && rm -f"
+		var notes []string
 		for _, p := range st.parts {
-			forgetNotes += " " + cluster.Quote(p+".records") + " " + cluster.Quote(p+".pending")
+			notes = append(notes, cluster.Quote(p+".records"), cluster.Quote(p+".pending"))
 		}
-		_, err := c.Run(ctx, s, forgetNotes, nil)
+		_, err := c.Run(ctx, s, "cd \"${HASTACK_DEPLOY_ROOT:-}"+stateDir+"\" && rm -f "+strings.Join(notes, " "), nil)
 		return err
 	})
 }

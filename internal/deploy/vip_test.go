@@ -106,7 +106,7 @@ func TestKeepalivedAcceptsTheConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), bin, "--config-test", "-f", file).CombinedOutput()
-	for _, line := range strings.Split(string(out), "\n") {
+	for line := range strings.SplitSeq(string(out), "\n") {
 		if strings.Contains(line, "Unknown keyword") || strings.Contains(line, "(Line") && !strings.Contains(line, "SECURITY") {
 			t.Error(line)
 		}

@@ -87,6 +87,7 @@ func (s *Service) pushAll(ctx context.Context, t *transfer, loc, sum string, siz
 	}
 	cancel()
 	if !pushed {
+		//nolint:errcheck // err says what went wrong
 		<-done
 	}
 	if err != nil {

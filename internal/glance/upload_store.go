@@ -107,7 +107,7 @@ const storedPage = 500
 func (s *Service) selectStored(ctx context.Context, after string) ([]Image, error) {
 	var list []Image
 	err := s.db.NewSelect().Model(&list).Column("id", "location", "size", "os_hash_value").
-		Where("images.id > ?", after).Where("location > ''").Where("status IN (?)", bun.In([]string{StatusActive, StatusDeactivated})).
+		Where("images.id > ?", after).Where("location > ''").Where("status IN (?)", bun.List([]string{StatusActive, StatusDeactivated})).
 		OrderExpr("images.id").Limit(storedPage).Scan(ctx)
 	return list, err
 }

@@ -166,7 +166,7 @@ func (c *cgroups) pids(server string) ([]int, error) {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 			return nil
 		}
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			pid, err := strconv.Atoi(f)
 			// 0 is a process that this process's PID namespace cannot see.
 			if err == nil && pid > 0 && !zombie(pid) {

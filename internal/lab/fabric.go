@@ -99,7 +99,7 @@ func (l *Lab) wire(s *state, server string) error {
 	if err != nil {
 		return err
 	}
-	defer handle.Close()
+	defer func() { _ = handle.Close() }()
 	err = withLinks(l.nsName(fabricName), func(h *netlink.Handle) error {
 		for _, p := range portsOf(l.topology, server) {
 			if err := l.plug(h, p, handle); err != nil {

@@ -143,7 +143,7 @@ func (f *fabric) watch(server string, inode uint64) (*seat, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	if s.links, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
 		return nil, err
 	}

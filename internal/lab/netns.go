@@ -98,7 +98,7 @@ func inNS(name string, f func() error) error {
 		if err != nil {
 			return fmt.Errorf("network namespace %s: %w", name, err)
 		}
-		defer ns.Close()
+		defer func() { _ = ns.Close() }()
 		if err := netns.Set(ns); err != nil {
 			return fmt.Errorf("enter network namespace %s: %w", name, err)
 		}
@@ -112,7 +112,7 @@ func withLinks(name string, f func(*netlink.Handle) error) error {
 	if err != nil {
 		return fmt.Errorf("network namespace %s: %w", name, err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink in %s: %w", name, err)

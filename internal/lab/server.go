@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -128,12 +129,7 @@ func (l *Lab) Stop(ctx context.Context, server string) error {
 // owns tells whether a process is one of the server's; process ids come again.
 func (l *Lab) owns(server string, pid int) bool {
 	pids, err := l.cgroups.pids(server)
-	for _, p := range pids {
-		if p == pid {
-			return err == nil
-		}
-	}
-	return false
+	return err == nil && slices.Contains(pids, pid)
 }
 
 // gone waits until a server has no process.

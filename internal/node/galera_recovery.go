@@ -221,10 +221,11 @@ func choose(all map[string]*Galera, members []string) (string, error) {
 
 // follow acts on a choice that has stood long enough.
 func (r *galeraRecovery) follow(ctx context.Context, chosen string, all map[string]*Galera) error {
-	key := chosen
+	parts := []string{chosen}
 	for _, m := range r.members {
-		key += " " + all[m].Position
+		parts = append(parts, all[m].Position)
 	}
+	key := strings.Join(parts, " ")
 	now := r.clock.Now()
 	if key != r.agreed {
 		r.agreed, r.since = key, now
@@ -365,7 +366,7 @@ func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, serving string)
 		r.outSince = now
 	}
 	if now.Sub(r.outSince) < recoveryOut || r.host.room() != nil {
-		return nil
+		return nil //nolint:nilerr // without room for a copy it stays out
 	}
 	r.outSince = time.Time{}
 	r.log.WarnContext(ctx, "this member fell out of the database cluster and is restarted", "state", own.State, "serving", serving)

@@ -61,9 +61,11 @@ func TestAUsersCallKeepsTheUsersToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sc.Get(t.Context(), sc.ServiceURL("images"), nil, nil); err != nil {
+		resp, err := sc.Get(t.Context(), sc.ServiceURL("images"), nil, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = resp.Body.Close() }()
 		if got := seen.Load(); got != "users" {
 			t.Errorf("the image service saw the token %v, want the user's", got)
 		}

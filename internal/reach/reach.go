@@ -99,7 +99,7 @@ func Watch(ctx context.Context, c clock.Clock, address netip.Addr, members []net
 		received <- receive(conn, c, t, id)
 	}()
 	err = rounds(ctx, c, conn, t, id, members, received, report)
-	conn.Close()
+	_ = conn.Close()
 	for range received { // until it has ended
 	}
 	return err

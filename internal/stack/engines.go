@@ -136,7 +136,7 @@ func (s *Stack) await(ctx context.Context, what string, try func(context.Context
 		}
 		if now := clock.System.Now(); now.Sub(said) > 10*time.Second {
 			said = now
-			s.log.Warn("waiting for "+what, "error", err)
+			s.log.Warn("still waiting", "for", what, "error", err)
 		}
 		s.systemd.starting("waiting for " + what)
 		select {

@@ -166,7 +166,7 @@ func (c *checker) checkNeeds() {
 		RoleObjectProxy: ObjectStorage, RoleObjectStorage: ObjectStorage + " " + ObjectReplication, RoleLoadBalancer: External}
 	for i, s := range c.t.Servers {
 		for _, role := range s.Roles {
-			for _, n := range strings.Fields(needs[role]) {
+			for n := range strings.FieldsSeq(needs[role]) {
 				if c.t.Networks[n] == nil {
 					c.at(index("servers", i, "roles"), "server %s has the role %s, which needs network %s: describe it under networks", s.Name, role, n)
 				}

@@ -3,6 +3,7 @@ package topology
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -21,15 +22,11 @@ func (t *Topology) Draw(w io.Writer) error {
 		t.drawRack(out, v, rack)
 	}
 	for _, s := range v.Switches {
-		title := "switch " + s.Name
-		for _, x := range []string{s.Model, s.Address} {
-			if x != "" {
-				title += " · " + x
-			}
-		}
+		parts := []string{"switch " + s.Name, s.Model, s.Address}
 		if s.Peer != "" {
-			title += " · pair with " + s.Peer
+			parts = append(parts, "pair with "+s.Peer)
 		}
+		title := strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), " · ")
 		drawTable(out, title, []string{"port", "server", "leg", "network"}, len(s.Ports), func(i int) []string {
 			p := s.Ports[i]
 			return []string{number(p.Port), p.Server, p.Leg, p.Network}

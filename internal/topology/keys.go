@@ -1,5 +1,7 @@
 package topology
 
+import "maps"
+
 // key is what the file may say under one key: the schema, the checks of single
 // values and the handbook come from this table.
 type key struct {
@@ -26,9 +28,7 @@ func Roles() []string {
 func keys() map[string]key {
 	out := map[string]key{}
 	for _, part := range []map[string]key{clusterKeys(), networkKeys(), serverKeys(), engineKeys()} {
-		for name, k := range part {
-			out[name] = k
-		}
+		maps.Copy(out, part)
 	}
 	return out
 }

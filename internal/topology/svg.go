@@ -263,11 +263,11 @@ func (d *drawing) capacity() {
 		if c.Unknown == c.Servers {
 			continue
 		}
-		text := fmt.Sprintf("%d %s: %d cores, %d GB", c.Servers, c.Role, c.Cores, c.MemoryGB)
+		parts := []string{fmt.Sprintf("%d %s: %d cores", c.Servers, c.Role, c.Cores), fmt.Sprintf("%d GB", c.MemoryGB)}
 		for _, k := range c.Disks {
-			text += fmt.Sprintf(", %s %s of %s", k.Use, size(k.UsableGB), size(k.RawGB))
+			parts = append(parts, fmt.Sprintf("%s %s of %s", k.Use, size(k.UsableGB), size(k.RawGB)))
 		}
 		d.y += 18
-		d.text(svgMargin, d.y, 11, "", text)
+		d.text(svgMargin, d.y, 11, "", strings.Join(parts, ", "))
 	}
 }

@@ -126,12 +126,12 @@ func TestProcessThatWasStoppedIsTold(t *testing.T) {
 	if err := os.WriteFile(pid, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if stopped("/proc", pid) {
+	if stopped(pid) {
 		t.Error("a process that runs counts as stopped")
 	}
 	wait := func(want bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); stopped("/proc", pid) != want; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); stopped(pid) != want; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("stopped is not %v", want)
 			}
@@ -145,7 +145,7 @@ func TestProcessThatWasStoppedIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(false)
-	if stopped("/proc", pid+".none") {
+	if stopped(pid + ".none") {
 		t.Error("a daemon that is not there counts as stopped")
 	}
 }

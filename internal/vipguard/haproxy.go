@@ -38,7 +38,7 @@ func (g *Guard) watchHAProxy(ctx context.Context) error {
 		g.alive()
 		why := "haproxy is stopped by a signal"
 		var err error
-		held := stopped("/proc", g.pidFile(haproxyPIDFile))
+		held := stopped(g.pidFile(haproxyPIDFile))
 		if !held {
 			why = "haproxy does not answer"
 			err = ask(ctx, client, "http://"+g.cfg.HAProxy+"/alive")

@@ -10,7 +10,8 @@ import (
 // stopped tells whether the daemon of a pid file, or a child of it, is held by
 // a signal (SIGSTOP, a debugger). It never answers then, however long one
 // waits; a daemon that merely waits for a processor does.
-func stopped(proc, pidFile string) bool {
+func stopped(pidFile string) bool {
+	const proc = "/proc"
 	b, err := os.ReadFile(pidFile)
 	if err != nil {
 		return false
@@ -24,7 +25,7 @@ func stopped(proc, pidFile string) bool {
 	if err != nil {
 		return false
 	}
-	for _, child := range strings.Fields(string(children)) {
+	for child := range strings.FieldsSeq(string(children)) {
 		if held(proc, child) {
 			return true
 		}

@@ -61,8 +61,8 @@ func (g *Guard) watchRivals(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen to adverts: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer func() { stop(); conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() { stop(); _ = conn.Close() }()
 	rows := map[int]*row{}
 	for _, v := range g.cfg.VIPs {
 		rows[v.ID] = &row{}
@@ -85,7 +85,7 @@ func (g *Guard) watchRivals(ctx context.Context) error {
 			*r = row{} // it gives the address up
 			continue
 		}
-		if !r.heard(g.clock.Now()) && !stopped("/proc", g.pidFile(keepalivedPID)) {
+		if !r.heard(g.clock.Now()) && !stopped(g.pidFile(keepalivedPID)) {
 			continue
 		}
 		*r = row{}
