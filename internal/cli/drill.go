@@ -191,7 +191,9 @@ func (a *app) drill(ctx context.Context, o drillOptions, suites []string) error 
 	defer d.Close()
 	t := drillTarget(d, l)
 	if o.binary != "" {
-		a.drillUpgrades(t, d, o.binary)
+		if err := a.drillUpgrades(t, d, o.binary); err != nil {
+			return err
+		}
 	}
 	faults, err := o.faults(t, suites)
 	if err != nil {

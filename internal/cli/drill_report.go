@@ -110,16 +110,20 @@ func putTable(file, cluster, text string) error {
 	return config.WriteFile(file, []byte(before+begin+text+drillsEnd+after), 0o644)
 }
 
-// drillUpgrades lets the upgrade suite run this program's own upgrade and
-// rollback, as an operator would.
-func (a *app) drillUpgrades(t *drill.Target, d *cluster.Dir, binary string) {
-	run := func(args ...string) func(ctx context.Context) error {
+// drillUpgrades lets the upgrade suite run the new release's own upgrade and
+// this program's rollback, as an operator would.
+func (a *app) drillUpgrades(t *drill.Target, d *cluster.Dir, binary string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	next, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	run := func(program string, args ...string) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
-			self, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			cmd := exec.CommandContext(ctx, self, append([]string{"--state-dir", a.stateDir, "upgrade", "--cluster-dir", d.Path}, args...)...)
+			cmd := exec.CommandContext(ctx, program, append([]string{"--state-dir", a.stateDir, "upgrade", "--cluster-dir", d.Path}, args...)...)
 			said, err := cmd.CombinedOutput()
 			if err != nil {
 				lines := strings.Split(strings.TrimSpace(string(said)), "\n")
@@ -128,8 +132,6 @@ func (a *app) drillUpgrades(t *drill.Target, d *cluster.Dir, binary string) {
 			return nil
 		}
 	}
-	if abs, err := filepath.Abs(binary); err == nil {
-		binary = abs
-	}
-	t.Upgrade, t.Rollback = run("--binary", binary), run("--rollback")
+	t.Upgrade, t.Rollback = run(next), run(self, "--rollback")
+	return nil
 }

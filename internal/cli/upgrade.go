@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hastack/hastack/internal/clock"
+	"github.com/hastack/hastack/internal/cluster"
 	"github.com/hastack/hastack/internal/deploy"
 )
 
@@ -65,16 +67,33 @@ func (a *app) upgrade(ctx context.Context, at clusterFlag, binary string, rollba
 	c.Progress = bars
 	release := c.Release
 	if rollback {
-		release, err = deploy.Rollback(ctx, c)
+		release, err = deploy.Rollback(ctx, c, a.goBack(d))
 	} else {
-		err = deploy.Upgrade(ctx, c)
+		err = deploy.Upgrade(ctx, c, a.goBack(d))
 	}
 	if err != nil {
 		bars.Fail()
 		return err
 	}
+	if release == "" {
+		return nil // another release's binary has said it
+	}
 	_, err = fmt.Fprintf(a.out, "\nall servers of %s run %s (%.0f s)\n", d.Topology.Name, release, clock.System.Now().Sub(begun).Seconds())
 	return err
+}
+
+// goBack lets another release's binary do the rollback of a cluster.
+func (a *app) goBack(d *cluster.Dir) deploy.GoBack {
+	return func(ctx context.Context, binary string) error {
+		cmd := exec.CommandContext(ctx, binary, "--state-dir", a.stateDir, "upgrade", "--rollback", "--cluster-dir", d.Path)
+		cmd.Stdout, cmd.Stderr = a.out, os.Stderr
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+		cmd.WaitDelay = 30 * time.Second
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s upgrade --rollback: %w", binary, err)
+		}
+		return nil
+	}
 }
 
 // versionOf asks a binary for its version; what cannot say it is no hastack.

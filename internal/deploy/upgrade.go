@@ -18,86 +18,109 @@ var upgraded = [...]string{"release", "node", "control", "agents"}
 // are back, before the next server's may go.
 const noticeTime = 2 * time.Second
 
+// A GoBack runs `upgrade --rollback` of another release's binary: each release
+// knows best what its own units need, what it reads in their settings included.
+type GoBack func(ctx context.Context, binary string) error
+
 // Upgrade brings the context's binary to all servers, one after another, while
 // the cluster serves: the release is laid beside the old one, the databases are
 // migrated (additively: both releases work on the result), then each server's
 // units are restarted and must be ready and answer real requests before the
-// next server's turn. When one is not, that server and those before it go back
-// to the release that they ran, and the error says why. Killed at any moment it
-// can be run again, or undone with Rollback.
-func Upgrade(ctx context.Context, c *Context) error {
-	unlock, err := c.Lock(ctx)
-	if err != nil {
+// next server's turn. When one is not, all servers go back to the release that
+// they ran, and the error says why. Killed at any moment it can be run again, or
+// undone with Rollback.
+func Upgrade(ctx context.Context, c *Context, back GoBack) error {
+	old, err := c.upgrade(ctx)
+	if old == nil {
 		return err
-	}
-	defer unlock()
-	move, err := c.planMove(ctx)
-	if err != nil {
-		return err
-	}
-	old, err := c.withRelease(ctx, move.From)
-	if err != nil {
-		return fmt.Errorf("the release that runs now must be kept to go back to: %w", err)
-	}
-	if err := c.keepOwn(); err != nil {
-		return err
-	}
-	if err := c.allWell(ctx); err != nil {
-		return fmt.Errorf("the cluster is not well, and an upgrade takes a server away at a time: mend it first (hastack status): %w", err)
-	}
-	if err := saveMove(c.Cluster.Path, move); err != nil {
-		return err
-	}
-	c.progress().Begin("release", len(c.Topology.Servers))
-	if err := c.Everywhere(ctx, c.Topology.Servers, c.lay); err != nil {
-		return err
-	}
-	c.progress().End("beside the old one")
-	if err := c.migrate(ctx); err != nil {
-		return err
-	}
-	done, err := c.moveServers(ctx, c.moveOrder())
-	if err == nil {
-		move.Done = true
-		return saveMove(c.Cluster.Path, move)
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("stopped between two releases: go on (hastack upgrade with the same binary) or go back (hastack upgrade --rollback): %w", err)
 	}
-	slices.Reverse(done)
-	if _, back := old.moveServers(ctx, done); back != nil {
-		return fmt.Errorf("%w\nand going back did not succeed (%w): try it again with hastack upgrade --rollback", err, back)
+	if backErr := back(ctx, old.Binary); backErr != nil {
+		return fmt.Errorf("%w\nand going back did not succeed (%w): try it again with hastack upgrade --rollback", err, backErr)
 	}
-	move.Undone = true
-	return errors.Join(fmt.Errorf("the upgrade was undone, all servers run %s again: %w", move.From, err), saveMove(c.Cluster.Path, move))
+	return fmt.Errorf("the upgrade was undone, all servers run %s again: %w", old.Release, err)
+}
+
+// upgrade is Upgrade but for the way back. When it fails with servers between
+// two releases it returns the one to go back to.
+func (c *Context) upgrade(ctx context.Context) (old *Context, err error) {
+	unlock, err := c.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	move, err := c.planMove(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if old, err = c.withRelease(ctx, move.From); err != nil {
+		return nil, fmt.Errorf("the release that runs now must be kept to go back to: %w", err)
+	}
+	if err := c.keepOwn(); err != nil {
+		return nil, err
+	}
+	if err := c.allWell(ctx); err != nil {
+		return nil, fmt.Errorf("the cluster is not well, and an upgrade takes a server away at a time: mend it first (hastack status): %w", err)
+	}
+	if err := saveMove(c.Cluster.Path, move); err != nil {
+		return nil, err
+	}
+	c.progress().Begin("release", len(c.Topology.Servers))
+	if err := c.Everywhere(ctx, c.Topology.Servers, c.lay); err != nil {
+		return nil, err
+	}
+	c.progress().End("beside the old one")
+	if err := c.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.moveServers(ctx, c.moveOrder()); err != nil {
+		return old, err
+	}
+	move.Done = true
+	return nil, saveMove(c.Cluster.Path, move)
 }
 
 // Rollback brings all servers back to the release before the last upgrade, one
-// after another. It does not ask whether the cluster is well: it may be why.
-func Rollback(ctx context.Context, c *Context) (release string, err error) {
+// after another, by that release's own binary, and returns its name, or "" when
+// back did it. It does not ask whether the cluster is well: it may be why.
+func Rollback(ctx context.Context, c *Context, back GoBack) (release string, err error) {
+	old, err := c.rollback(ctx)
+	if err != nil || old == nil {
+		return c.Release, err
+	}
+	return "", back(ctx, old.Binary)
+}
+
+// rollback does it when the context's binary is the release to go back to;
+// otherwise it returns that one.
+func (c *Context) rollback(ctx context.Context) (old *Context, err error) {
 	unlock, err := c.Lock(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer unlock()
 	move, err := loadMove(c.Cluster.Path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if move == nil {
-		return "", errors.New("there was no upgrade of this cluster from this directory: there is nothing to go back to")
+		return nil, errors.New("there was no upgrade of this cluster from this directory: there is nothing to go back to")
 	}
-	old, err := c.withRelease(ctx, move.From)
-	if err != nil {
-		return "", err
+	if old, err = c.withRelease(ctx, move.From); err != nil {
+		return nil, err
+	}
+	if old.binary.sum != c.binary.sum {
+		return old, nil
 	}
 	order := old.moveOrder()
 	slices.Reverse(order)
-	if _, err := old.moveServers(ctx, order); err != nil {
-		return "", err
+	if err := old.moveServers(ctx, order); err != nil {
+		return nil, err
 	}
 	move.Undone = true
-	return move.From, saveMove(c.Cluster.Path, move)
+	return nil, saveMove(c.Cluster.Path, move)
 }
 
 // moveOrder is the control servers and then the others: agents of the old
@@ -112,18 +135,16 @@ func (c *Context) moveOrder() []*topology.Server {
 	return order
 }
 
-// moveServers gives servers the context's release, one after another. It
-// returns those that were touched, the one that failed among them.
-func (c *Context) moveServers(ctx context.Context, order []*topology.Server) (touched []*topology.Server, err error) {
+// moveServers gives servers the context's release, one after another.
+func (c *Context) moveServers(ctx context.Context, order []*topology.Server) error {
 	for _, s := range order {
 		c.progress().Begin(s.Name, 1)
-		touched = append(touched, s)
 		if err := named(s, c.moveServer(ctx, s)); err != nil {
-			return touched, err
+			return err
 		}
 		c.progress().End("runs " + c.Release)
 	}
-	return touched, nil
+	return nil
 }
 
 func (c *Context) moveServer(ctx context.Context, s *topology.Server) error {
