@@ -42,6 +42,7 @@ if ! "$BIN" lab show "$LAB" >/dev/null 2>&1; then
   own_lab=yes
   "$BIN" lab up "$TOPOLOGY" >/dev/null
   "$BIN" deploy "$TOPOLOGY" | tail -n 12
+  "$BIN" up --no-server --state-dir "$HASTACK_STATE_DIR/clusters/$LAB" --image "$IMAGE_FILE" >/dev/null
 fi
 export STATE_DIR=$HASTACK_STATE_DIR/clusters/$LAB
 
