@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -123,8 +122,7 @@ func (a *app) drillUpgrades(t *drill.Target, d *cluster.Dir, binary string) erro
 	}
 	run := func(program string, args ...string) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
-			cmd := exec.CommandContext(ctx, program, append([]string{"--state-dir", a.stateDir, "upgrade", "--cluster-dir", d.Path}, args...)...)
-			said, err := cmd.CombinedOutput()
+			said, err := a.upgradeBy(ctx, program, d, args...).CombinedOutput()
 			if err != nil {
 				lines := strings.Split(strings.TrimSpace(string(said)), "\n")
 				return fmt.Errorf("hastack upgrade: %s (%w)", lines[len(lines)-1], err)

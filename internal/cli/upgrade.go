@@ -85,7 +85,7 @@ func (a *app) upgrade(ctx context.Context, at clusterFlag, binary string, rollba
 // goBack lets another release's binary do the rollback of a cluster.
 func (a *app) goBack(d *cluster.Dir) deploy.GoBack {
 	return func(ctx context.Context, binary string) error {
-		cmd := exec.CommandContext(ctx, binary, "--state-dir", a.stateDir, "upgrade", "--rollback", "--cluster-dir", d.Path)
+		cmd := a.upgradeBy(ctx, binary, d, "--rollback")
 		cmd.Stdout, cmd.Stderr = a.out, os.Stderr
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 30 * time.Second
@@ -94,6 +94,11 @@ func (a *app) goBack(d *cluster.Dir) deploy.GoBack {
 		}
 		return nil
 	}
+}
+
+// upgradeBy is the upgrade command of a program, for a cluster.
+func (a *app) upgradeBy(ctx context.Context, program string, d *cluster.Dir, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, program, append([]string{"--state-dir", a.stateDir, "upgrade", "--cluster-dir", d.Path}, args...)...)
 }
 
 // versionOf asks a binary for its version; what cannot say it is no hastack.

@@ -11,22 +11,21 @@ import (
 // a signal (SIGSTOP, a debugger). It never answers then, however long one
 // waits; a daemon that merely waits for a processor does.
 func stopped(pidFile string) bool {
-	const proc = "/proc"
 	b, err := os.ReadFile(pidFile)
 	if err != nil {
 		return false
 	}
 	main := strings.TrimSpace(string(b))
-	if held(proc, main) {
+	if held(main) {
 		return true
 	}
 	// Not every kernel tells; then the slower signs remain.
-	children, err := os.ReadFile(filepath.Join(proc, main, "task", main, "children"))
+	children, err := os.ReadFile(filepath.Join("/proc", main, "task", main, "children"))
 	if err != nil {
 		return false
 	}
 	for child := range strings.FieldsSeq(string(children)) {
-		if held(proc, child) {
+		if held(child) {
 			return true
 		}
 	}
@@ -35,11 +34,11 @@ func stopped(pidFile string) bool {
 
 // held reads the state of a process: the field after its name, which is in
 // brackets and may contain anything.
-func held(proc, pid string) bool {
+func held(pid string) bool {
 	if _, err := strconv.Atoi(pid); err != nil {
 		return false
 	}
-	b, err := os.ReadFile(filepath.Join(proc, pid, "stat"))
+	b, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
 	if err != nil {
 		return false
 	}
