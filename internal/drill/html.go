@@ -45,6 +45,7 @@ func HTML(r *Report) ([]byte, error) {
 			}
 			return s.Window
 		},
+		"took":  Part.took,
 		"alarm": func(s Summary) string { return s.alarmText() },
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
 		"bad":   func(s Summary) bool { return len(s.Broken) > 0 || s.Goal != "" && !s.Met },

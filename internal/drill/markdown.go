@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+const minute = "2006-01-02 15:04"
+
 // Markdown is the report as text with tables.
 func Markdown(r *Report) string {
 	var b strings.Builder
@@ -12,7 +14,7 @@ func Markdown(r *Report) string {
 	t := r.Totals()
 	p("# Drills of %s", r.Cluster)
 	p("")
-	p("%s, %s to %s, hastack %s, %s.", plural(r.Servers, "server"), r.Started.Format("2006-01-02 15:04"), r.Ended.Format("15:04"), r.Version, plural(len(r.Runs), "run"))
+	p("%s, %s to %s, hastack %s, %s.", plural(r.Servers, "server"), r.Started.Format(minute), r.Ended.Format(minute), strings.Join(r.Versions(), ", "), plural(len(r.Made()), "run"))
 	p("")
 	p("**%s**", TableFooter(r, ""))
 	p("")
@@ -28,6 +30,7 @@ func Markdown(r *Report) string {
 	markdownKinds(p, r)
 	markdownFaults(p, r)
 	markdownChecks(p, r)
+	markdownParts(p, r)
 	p("## How it was measured")
 	p("")
 	p("An error window reaches from the start of the first failing request to the start of the last one, plus one interval of the probe, by first tries;")
@@ -81,20 +84,20 @@ func verdict(s Summary) string {
 func markdownFaults(p func(string, ...any), r *Report) {
 	p("| fault | rounds | detected | window p50 | max | stall max | acked | lost | doubled | orphans | VIP overlap | alarm |")
 	p("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-	suite := ""
-	for i := range r.Faults {
-		f := &r.Faults[i]
-		if f.Suite != suite {
-			suite = f.Suite
+	for _, suite := range Suites() {
+		rows := r.rows(suite)
+		if len(rows) > 0 {
 			p("| **%s** | | | | | | | | | | | |", suite)
 		}
-		s := f.Summary()
-		rounds := fmt.Sprint(s.Rounds)
-		if s.Rejected > 0 {
-			rounds += fmt.Sprintf(" (+%d rejected)", s.Rejected)
+		for i := range rows {
+			s := &rows[i]
+			rounds := fmt.Sprint(s.Rounds)
+			if s.Rejected > 0 {
+				rounds += fmt.Sprintf(" (+%d rejected)", s.Rejected)
+			}
+			p("| %s | %s | %s | %s | %s | %s | %s | %d | %d | %d | %s | %s |", cell(s.Name), rounds, seconds(s.DetectedMS), seconds(s.Window.P50MS),
+				seconds(s.Window.MaxMS), seconds(s.Stall.MaxMS), thousands(s.Acked), s.Lost, s.Doubled, s.Orphans, seconds(s.OverlapMS), s.alarmText())
 		}
-		p("| %s | %s | %s | %s | %s | %s | %s | %d | %d | %d | %s | %s |", cell(s.Name), rounds, seconds(s.DetectedMS), seconds(s.Window.P50MS),
-			seconds(s.Window.MaxMS), seconds(s.Stall.MaxMS), thousands(s.Acked), s.Lost, s.Doubled, s.Orphans, seconds(s.OverlapMS), s.alarmText())
 	}
 	p("")
 	for i := range r.Faults {
@@ -129,6 +132,18 @@ func markdownMissed(p func(string, ...any), f *Result, s Summary) {
 		}
 	}
 }
+
+func markdownParts(p func(string, ...any), r *Report) {
+	p("| run | faults of the kinds | faults | rounds | begun (UTC) | took |")
+	p("| --- | --- | --- | --- | --- | --- |")
+	for _, part := range r.Made() {
+		p("| %s | %s | %d | %d | %s | %s |", strings.Join(part.Suites, ", "), strings.Join(part.Kinds, ", "), part.Faults, part.Rounds, part.Started.Format(minute), part.took())
+	}
+	p("")
+}
+
+// took is how long a run took, in minutes.
+func (p Part) took() string { return fmt.Sprintf("%.0f min", p.Ended.Sub(p.Started).Minutes()) }
 
 func markdownChecks(p func(string, ...any), r *Report) {
 	for _, c := range r.Checks {

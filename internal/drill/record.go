@@ -30,8 +30,49 @@ type Report struct {
 	Ledgers []Verdict `json:"ledgers"`
 	// Checks are what was looked at beside the faults.
 	Checks []Check `json:"checks,omitempty"`
-	// Runs are the reports that were merged, by their start.
-	Runs []time.Time `json:"runs"`
+	// Parts are the runs that a merged report was made of; a run's own report
+	// has none.
+	Parts []Part `json:"parts,omitempty"`
+}
+
+// A Part is one run of a drill.
+type Part struct {
+	Suites  []string  `json:"suites"`
+	Kinds   []string  `json:"kinds"`
+	Faults  int       `json:"faults"`
+	Rounds  int       `json:"rounds"` // the rejected ones included
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+}
+
+// Made are the runs that the report tells of, in their order.
+func (r *Report) Made() []Part {
+	if len(r.Parts) > 0 {
+		return r.Parts
+	}
+	part := Part{Faults: len(r.Faults), Version: r.Version, Started: r.Started, Ended: r.Ended}
+	for _, f := range r.Faults {
+		if !slices.Contains(part.Suites, f.Suite) {
+			part.Suites = append(part.Suites, f.Suite)
+		}
+		if !slices.Contains(part.Kinds, f.Kind) {
+			part.Kinds = append(part.Kinds, f.Kind)
+		}
+		part.Rounds += len(f.Rounds)
+	}
+	return []Part{part}
+}
+
+// Versions are the versions that were drilled, in the order of the runs.
+func (r *Report) Versions() []string {
+	var out []string
+	for _, p := range r.Made() {
+		if !slices.Contains(out, p.Version) {
+			out = append(out, p.Version)
+		}
+	}
+	return out
 }
 
 // A Check is something that has to hold, beside the faults.

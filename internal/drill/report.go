@@ -1,9 +1,11 @@
 package drill
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,12 +40,13 @@ func Write(dir string, r *Report) error {
 		config.WriteFile(filepath.Join(dir, htmlFile), page, 0o644))
 }
 
-// Read reads a report from a directory, or from its JSON file.
+// Read reads a report from a directory, or from its JSON file, which may be
+// compressed (.gz).
 func Read(path string) (*Report, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, jsonFile)
 	}
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read report: %w", err)
 	}
@@ -57,6 +60,23 @@ func Read(path string) (*Report, error) {
 	return &r, nil
 }
 
+// readFile is the text of a file, of a compressed one what was compressed.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if filepath.Ext(path) != ".gz" {
+		return io.ReadAll(f)
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return io.ReadAll(z)
+}
+
 // Merge makes one report of several of one cluster: rounds of equal faults come
 // together, in the order of the reports.
 func Merge(reports []*Report) (*Report, error) {
@@ -64,7 +84,7 @@ func Merge(reports []*Report) (*Report, error) {
 		return nil, errors.New("there is no report to merge")
 	}
 	out := *reports[0]
-	out.Faults, out.Ledgers, out.Checks, out.Notes, out.Runs = nil, nil, nil, nil, nil
+	out.Faults, out.Ledgers, out.Checks, out.Notes, out.Parts = nil, nil, nil, nil, nil
 	for _, r := range reports {
 		if r.Cluster != out.Cluster {
 			return nil, fmt.Errorf("reports of two clusters, %s and %s: merge each by itself", out.Cluster, r.Cluster)
@@ -80,7 +100,7 @@ func Merge(reports []*Report) (*Report, error) {
 				out.Notes = append(out.Notes, n)
 			}
 		}
-		out.Runs = append(out.Runs, r.Runs...)
+		out.Parts = append(out.Parts, r.Made()...)
 		out.Ledgers = append(out.Ledgers, r.Ledgers...)
 		for _, c := range r.Checks {
 			out.addCheck(c)

@@ -1,6 +1,8 @@
 package drill
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,7 +21,7 @@ func goodRound(window int64) Round {
 func reportOf(faults ...Result) *Report {
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	return &Report{Schema: Schema, Cluster: "three", Servers: 3, Lab: true, Version: "test", Started: now, Ended: now.Add(time.Hour), Rules: Rules(),
-		Faults: faults, Runs: []time.Time{now}}
+		Faults: faults}
 }
 
 func TestReportOfAGoodRunSaysSo(t *testing.T) {
@@ -62,6 +64,35 @@ func TestReportTellsBrokenPromises(t *testing.T) {
 				t.Errorf("no %q in\n%s", c.want, Markdown(r))
 			}
 		})
+	}
+}
+
+func TestWhatIsDoneEverywhereIsOneRow(t *testing.T) {
+	slow, broken := goodRound(300), goodRound(0)
+	slow.Alarms = []Alarm{{"BondLegDown{node02}", 9000, 7000}}
+	broken.Problems = []string{"not healthy"}
+	cable := func(name string, rounds ...Round) Result {
+		return Result{Name: "cable " + name, Suite: SuiteSmoke, Kind: KindCable, Rounds: rounds}
+	}
+	r := reportOf(
+		Result{Name: "switch a down", Suite: SuiteSmoke, Kind: KindSwitch, Rounds: []Round{goodRound(0)}},
+		cable("one", goodRound(100)), cable("two", slow, goodRound(0)), cable("three", broken),
+		Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(900)}})
+	text := Markdown(r)
+	var rows []string
+	for _, line := range strings.Split(text, "\n") {
+		if cells := strings.Split(line, " | "); len(cells) == 12 && strings.HasSuffix(line, "s |") {
+			rows = append(rows, strings.Join([]string{cells[0], cells[1], cells[4], cells[6], cells[11]}, " "))
+		}
+	}
+	want := []string{
+		"| switch a down 1 0.0 s 100 raised 3 s, cleared 5 s |",
+		"| cable, each of 2 3 0.3 s 300 raised 9 s, cleared 7 s |",
+		"| cable three 1 0.0 s 100 raised 3 s, cleared 5 s |",
+		"| node01 off 1 0.9 s 100 raised 3 s, cleared 5 s |",
+	}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s\n%s", diff, text)
 	}
 }
 
@@ -151,6 +182,7 @@ func TestMergeBringsRoundsTogether(t *testing.T) {
 		Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(2)}})
 	a.Ledgers, b.Ledgers = []Verdict{{Acked: 500}}, []Verdict{{Acked: 700, Lost: []string{"w"}}}
 	a.Checks, b.Checks = []Check{{Name: "no secrets", OK: true}}, []Check{{Name: "no secrets", Findings: []string{"one"}}}
+	b.Version = "next"
 	for _, r := range []*Report{a, b} {
 		dir := t.TempDir()
 		if err := Write(dir, r); err != nil {
@@ -168,7 +200,7 @@ func TestMergeBringsRoundsTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Faults) != 2 || len(m.Faults[0].Rounds) != 2 || m.Faults[0].Name != "node01 off" || len(m.Runs) != 2 {
+	if len(m.Faults) != 2 || len(m.Faults[0].Rounds) != 2 || m.Faults[0].Name != "node01 off" || len(m.Parts) != 2 {
 		t.Errorf("merged %+v", m.Faults)
 	}
 	if got := m.Totals(); got.Acked != 1200 || got.Lost != 1 {
@@ -180,12 +212,47 @@ func TestMergeBringsRoundsTogether(t *testing.T) {
 	if len(a.Faults[0].Rounds) != 1 || !a.Checks[0].OK {
 		t.Error("merging changed what was merged")
 	}
+	want := []Part{
+		{Suites: []string{SuiteSmoke}, Kinds: []string{KindControl}, Faults: 1, Rounds: 1, Version: "test", Started: a.Started, Ended: a.Ended},
+		{Suites: []string{SuiteProcess, SuiteSmoke}, Kinds: []string{KindProcess, KindControl}, Faults: 2, Rounds: 2, Version: "next", Started: b.Started, Ended: b.Ended},
+	}
+	if d := cmp.Diff(want, m.Parts); d != "" {
+		t.Errorf("parts: %s", d)
+	}
+	if text := Markdown(m); !strings.Contains(text, "hastack test, next, 2 runs") || !strings.Contains(text, "| smoke | control server | 1 | 1 | 2026-11-20 10:00 | 60 min |") {
+		t.Errorf("versions and times:\n%s", text)
+	}
 	b.Cluster = "other"
 	if _, err := Merge([]*Report{a, b}); err == nil {
 		t.Error("reports of two clusters were merged")
 	}
 	if _, err := Read(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a missing report was read")
+	}
+}
+
+func TestReadTakesACompressedReport(t *testing.T) {
+	r := reportOf(Result{Name: "node01 off", Suite: SuiteSmoke, Kind: KindControl, Rounds: []Round{goodRound(1)}})
+	dir := t.TempDir()
+	if err := Write(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(dir, jsonFile)
+	if out, err := exec.Command("gzip", plain).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	back, err := Read(plain + ".gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r, back); d != "" {
+		t.Errorf("read back: %s", d)
+	}
+	if err := os.Rename(plain+".gz", plain); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(plain); err == nil {
+		t.Error("compressed bytes were read as JSON")
 	}
 }
 

@@ -109,7 +109,7 @@ func begin(ctx context.Context, t *Target, o Options) (*Run, error) {
 		return nil, errors.Join(err, r.ledger.Close())
 	}
 	r.report = Report{Schema: Schema, Cluster: t.Topology.Name, Servers: len(t.Topology.Servers), Lab: t.Lab != nil, Version: o.Version,
-		Started: now, Seed: o.Seed, Rules: Rules(), Bare: bare(t.Topology), Runs: []time.Time{now}}
+		Started: now, Seed: o.Seed, Rules: Rules(), Bare: bare(t.Topology)}
 	if r.floating == "" {
 		r.note("No floating IP answered: the data plane was not probed.")
 	}

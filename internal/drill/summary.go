@@ -171,6 +171,53 @@ func (r *Report) Kinds() []Summary {
 	return out
 }
 
+// rows are the lines of the table of a suite's faults. What is done at each of
+// many places of one kind, and kept every promise, is one line.
+func (r *Report) rows(suite string) []Summary {
+	var out []Summary
+	at := map[string]int{} // the kind's line in out
+	members := map[string][]*Result{}
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		if f.Suite != suite {
+			continue
+		}
+		s := f.Summary()
+		if !slices.Contains(everywhere, f.Kind) || len(s.Broken) > 0 || s.missed() || s.unproven() {
+			out = append(out, s)
+			continue
+		}
+		if _, ok := at[f.Kind]; !ok {
+			at[f.Kind], out = len(out), append(out, Summary{})
+		}
+		members[f.Kind] = append(members[f.Kind], f)
+	}
+	for kind, list := range members {
+		out[at[kind]] = together(kind, list)
+	}
+	return out
+}
+
+// everywhere are the kinds of faults that are made at every place there is.
+var everywhere = []string{KindCable, KindBoot}
+
+// together is one line for many faults of a kind, its alarm the slowest of theirs.
+func together(kind string, faults []*Result) Summary {
+	if len(faults) == 1 {
+		return faults[0].Summary()
+	}
+	var rounds []Round
+	raised, cleared := int64(-1), int64(-1)
+	for _, f := range faults {
+		s := f.Summary()
+		rounds = append(rounds, f.Rounds...)
+		raised, cleared = max(raised, s.RaisedMS), max(cleared, s.ClearedMS)
+	}
+	s := summarise(fmt.Sprintf("%s, each of %d", kind, len(faults)), goalOf(kind), rounds)
+	s.RaisedMS, s.ClearedMS = raised, cleared
+	return s
+}
+
 // Totals are the sums over everything.
 type Totals struct {
 	Faults, Rounds, Rejected              int

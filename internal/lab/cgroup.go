@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hastack/hastack/internal/topology"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -117,17 +119,35 @@ func (c *cgroups) share(servers int) error {
 	return c.set("", settings)
 }
 
-// limit bounds a server's memory and CPU (percent of one core).
-func (c *cgroups) limit(server string, memoryMB, cpuPercent int) error {
+// weight is a server's part of the processors when there are too few for all.
+// What every request passes through has more of them than a server that nobody
+// asks anything: on machines of their own, none would take the other's.
+func weight(s *topology.Server) int {
+	switch {
+	case s.Has(topology.RoleLoadBalancer):
+		return 16
+	case s.Has(topology.RoleControl):
+		return 4
+	}
+	return 1
+}
+
+// limit bounds a server's memory and CPU (percent of one core), and weighs it.
+func (c *cgroups) limit(server string, memoryMB, cpuPercent, weight int) error {
 	bytes := strconv.Itoa(memoryMB << 20)
 	quota := cpuPeriod * min(cpuPercent, labPercent()) / 100
 	settings := []setting{
 		{"memory", "memory.limit_in_bytes", bytes},
 		{"cpu", "cpu.cfs_period_us", strconv.Itoa(cpuPeriod)},
 		{"cpu", "cpu.cfs_quota_us", strconv.Itoa(quota)},
+		{"cpu", "cpu.shares", strconv.Itoa(1024 * weight)},
 	}
 	if c.v2 {
-		settings = []setting{{"", "memory.max", bytes}, {"", "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)}}
+		settings = []setting{
+			{"", "memory.max", bytes},
+			{"", "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)},
+			{"", "cpu.weight", strconv.Itoa(100 * weight)},
+		}
 	}
 	return c.set(server, settings)
 }

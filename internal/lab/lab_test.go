@@ -296,3 +296,15 @@ func TestADeviceHasOneLeg(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAllRequestsPassHasMoreOfTheProcessors(t *testing.T) {
+	l := labOf(t, "reference-27.yaml")
+	got := map[string]int{}
+	for _, name := range []string{"loadbalance01", "controller01", "network01", "compute01", "swiftstorage01", "admin01"} {
+		got[name] = weight(l.topology.Server(name))
+	}
+	want := map[string]int{"loadbalance01": 16, "controller01": 4, "network01": 1, "compute01": 1, "swiftstorage01": 1, "admin01": 1}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -294,7 +294,7 @@ func (l *Lab) boot(ctx context.Context, s *state, server string) error {
 		return err
 	}
 	lim := l.limits(server)
-	if err := l.cgroups.limit(server, lim.MemoryMB, lim.CPUPercent); err != nil {
+	if err := l.cgroups.limit(server, lim.MemoryMB, lim.CPUPercent, weight(l.topology.Server(server))); err != nil {
 		return err
 	}
 	dir := l.serverDir(server)
