@@ -39,12 +39,6 @@ type row struct {
 func HTML(r *Report) ([]byte, error) {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"seconds": seconds, "thousands": thousands, "verdict": func(s Summary) string { return strings.Trim(verdict(s), "*") },
-		"figure": func(s Summary) Figure {
-			if goalOf(s.Name).Serving > 0 {
-				return s.Serving
-			}
-			return s.Window
-		},
 		"took":  Part.took,
 		"alarm": func(s Summary) string { return s.alarmText() },
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
@@ -86,13 +80,13 @@ func rowOf(f *Result) row {
 // worstRound is the round that counts with the longest window, or the first if
 // none counts.
 func (f *Result) worstRound() int {
-	worst := -1
+	worst, goal := -1, goalOf(f.Kind)
 	for i := range f.Rounds {
 		r := &f.Rounds[i]
 		if r.Rejected != "" {
 			continue
 		}
-		if worst < 0 || r.worst() > f.Rounds[worst].worst() {
+		if worst < 0 || goal.measured(r) > goal.measured(&f.Rounds[worst]) {
 			worst = i
 		}
 	}

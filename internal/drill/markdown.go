@@ -61,9 +61,6 @@ func markdownKinds(p func(string, ...any), r *Report) {
 	p("| --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, s := range kinds {
 		w := s.Window
-		if goalOf(s.Name).Serving > 0 {
-			w = s.Serving
-		}
 		p("| %s | %s | %d | %s | %s | %s | %d | %s |", s.Name, s.Goal, s.Rounds, seconds(w.P50MS), seconds(w.P99MS), seconds(w.MaxMS), s.FailedRetry, verdict(s))
 	}
 	p("")

@@ -126,6 +126,19 @@ func TestAMedianIsJudgedOverTheKind(t *testing.T) {
 	}
 }
 
+func TestAPowerCutIsMeasuredFromWhenAllIsUp(t *testing.T) {
+	round := goodRound(5000)
+	round.HealWindowMS, round.ServingMS = 80_000, 19_000
+	r := reportOf(Result{Name: "everything off", Suite: SuitePower, Kind: KindPower, Rounds: []Round{round}})
+	if got := r.Totals().WorstMS; got != 19_000 || r.Failed() {
+		t.Errorf("worst %d ms, failed %v", got, r.Failed())
+	}
+	round.ServingMS = 61_000
+	if r := reportOf(Result{Name: "everything off", Suite: SuitePower, Kind: KindPower, Rounds: []Round{round}}); !r.Failed() {
+		t.Error("61 s passed")
+	}
+}
+
 func TestMostRoundsDecideOnceAMissIsToBeConfirmed(t *testing.T) {
 	slow := goodRound(9000)
 	slow.FailedRetry = 2

@@ -51,8 +51,14 @@ type Summary struct {
 	Broken []string `json:"broken,omitempty"`
 }
 
-// worst is the window that a round is judged by.
-func (r *Round) worst() int64 { return max(r.WindowMS, r.WriteWindowMS, r.HealWindowMS) }
+// measured is the window that a round is judged by: where nothing is expected to
+// serve before all is up, it begins then.
+func (g Goal) measured(r *Round) int64 {
+	if g.Serving > 0 {
+		return r.ServingMS
+	}
+	return max(r.WindowMS, r.WriteWindowMS, r.HealWindowMS)
+}
 
 // summarise makes one line of rounds.
 func summarise(name string, goal Goal, rounds []Round) Summary {
@@ -70,7 +76,7 @@ func summarise(name string, goal Goal, rounds []Round) Summary {
 		if r.DetectedMS >= 0 {
 			detected = append(detected, r.DetectedMS)
 		}
-		windows, retries = append(windows, r.worst()), append(retries, r.RetryWindowMS)
+		windows, retries = append(windows, goal.measured(r)), append(retries, r.RetryWindowMS)
 		serving, stalls, failed = append(serving, r.ServingMS), append(stalls, r.StallMS), append(failed, int64(r.FailedRetry))
 	}
 	if len(detected) > 0 {
