@@ -116,7 +116,18 @@ func (c *cgroups) share(servers int) error {
 			{"", "cpu.max", fmt.Sprintf("%d %d", cpuPeriod*labPercent()/100, cpuPeriod)},
 		}
 	}
-	return c.set("", settings)
+	return errors.Join(c.set("", settings), c.set(fabricName, weightSettings(c.v2, fabricWeight)))
+}
+
+// fabricWeight is of what carries the legs over: no server waits for another's
+// processor before its cable is looked at.
+const fabricWeight = 16
+
+func weightSettings(v2 bool, weight int) []setting {
+	if v2 {
+		return []setting{{"", "cpu.weight", strconv.Itoa(100 * weight)}}
+	}
+	return []setting{{"cpu", "cpu.shares", strconv.Itoa(1024 * weight)}}
 }
 
 // weight is a server's part of the processors when there are too few for all.
@@ -140,16 +151,11 @@ func (c *cgroups) limit(server string, memoryMB, cpuPercent, weight int) error {
 		{"memory", "memory.limit_in_bytes", bytes},
 		{"cpu", "cpu.cfs_period_us", strconv.Itoa(cpuPeriod)},
 		{"cpu", "cpu.cfs_quota_us", strconv.Itoa(quota)},
-		{"cpu", "cpu.shares", strconv.Itoa(1024 * weight)},
 	}
 	if c.v2 {
-		settings = []setting{
-			{"", "memory.max", bytes},
-			{"", "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)},
-			{"", "cpu.weight", strconv.Itoa(100 * weight)},
-		}
+		settings = []setting{{"", "memory.max", bytes}, {"", "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)}}
 	}
-	return c.set(server, settings)
+	return c.set(server, append(settings, weightSettings(c.v2, weight)...))
 }
 
 // A setting is a file of a controller's group and what is to be in it.
