@@ -75,7 +75,7 @@ func (res *Result) Summary() Summary {
 const median = 50
 
 // judge holds the figures against the goal.
-func (s *Summary) judge(g Goal, windows, serving, failed []int64) {
+func (s *Summary) judge(g Goal, windows, failed []int64) {
 	rank, most, suffix := g.Percentile, 100, ""
 	if g.Usual {
 		rank, most, suffix = min(rank, median), median, " in most rounds"
@@ -92,7 +92,7 @@ func (s *Summary) judge(g Goal, windows, serving, failed []int64) {
 	}
 	if g.Serving > 0 {
 		parts = append(parts, fmt.Sprintf("serving ≤ %v%s", g.Serving, suffix))
-		s.Met = s.Met && percentile(serving, most) <= ms(g.Serving)
+		s.Met = s.Met && percentile(windows, most) <= ms(g.Serving)
 	}
 	s.Goal = strings.Join(parts, ", ")
 	if s.Rounds == 0 {

@@ -27,11 +27,11 @@ type Summary struct {
 	// nobody did.
 	DetectedMS int64 `json:"detected_ms"`
 	// Window is the longest of the error windows of a round (reads, writes,
-	// after the healing), by first tries; Retry of reads after one repeat.
-	Window  Figure `json:"window"`
-	Retry   Figure `json:"retry_window"`
-	Serving Figure `json:"serving"`
-	Stall   Figure `json:"stall"`
+	// after the healing), by first tries, or of a power cut the time until
+	// everything was served again; Retry of reads after one repeat.
+	Window Figure `json:"window"`
+	Retry  Figure `json:"retry_window"`
+	Stall  Figure `json:"stall"`
 
 	FailedRetry int   `json:"failed_retry"`
 	Acked       int   `json:"acked"`
@@ -63,7 +63,7 @@ func (g Goal) measured(r *Round) int64 {
 // summarise makes one line of rounds.
 func summarise(name string, goal Goal, rounds []Round) Summary {
 	s := Summary{Name: name, DetectedMS: -1, RaisedMS: -1, ClearedMS: -1}
-	var detected, windows, retries, failed, serving, stalls []int64
+	var detected, windows, retries, failed, stalls []int64
 	for i := range rounds {
 		r := &rounds[i]
 		s.count(r)
@@ -77,13 +77,13 @@ func summarise(name string, goal Goal, rounds []Round) Summary {
 			detected = append(detected, r.DetectedMS)
 		}
 		windows, retries = append(windows, goal.measured(r)), append(retries, r.RetryWindowMS)
-		serving, stalls, failed = append(serving, r.ServingMS), append(stalls, r.StallMS), append(failed, int64(r.FailedRetry))
+		stalls, failed = append(stalls, r.StallMS), append(failed, int64(r.FailedRetry))
 	}
 	if len(detected) > 0 {
 		s.DetectedMS = percentile(detected, 50)
 	}
-	s.Window, s.Retry, s.Serving, s.Stall = figure(windows), figure(retries), figure(serving), figure(stalls)
-	s.judge(goal, windows, serving, failed)
+	s.Window, s.Retry, s.Stall = figure(windows), figure(retries), figure(stalls)
+	s.judge(goal, windows, failed)
 	return s
 }
 
