@@ -61,8 +61,7 @@ type rabbit struct {
 
 func newRabbit(cfg *RabbitConfig, server string, deps Deps, state func() *State) *rabbit {
 	r := &rabbit{cfg: cfg, name: server, clock: deps.Clock, client: &http.Client{Timeout: 3 * time.Second}}
-	r.watch = &rabbitWatch{clock: deps.Clock, log: deps.Log, members: cfg.Members, state: state, kill: killRabbit,
-		answers: func() bool { return r.recent() != nil }}
+	r.watch = &rabbitWatch{clock: deps.Clock, log: deps.Log, members: cfg.Members, running: r.recent, state: state, kill: killRabbit}
 	if len(cfg.Members) > 0 && cfg.Members[0] == server {
 		r.healer = &rabbitHealer{
 			clock: deps.Clock, log: deps.Log, members: cfg.Members, running: r.recent, act: rabbitAction, found: rabbitFound,
@@ -71,7 +70,8 @@ func newRabbit(cfg *RabbitConfig, server string, deps Deps, state func() *State)
 	return r
 }
 
-// recent are the members that were running a moment ago.
+// recent are the members that were running a moment ago, none when the broker
+// did not answer.
 func (r *rabbit) recent() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,22 +23,27 @@ const rabbitUnit = "rabbitmq-server.service"
 // found in quick succession, that start may wait for ever for Erlang's name
 // server (rabbit_node_monitor:global_sync). A start of the whole process does
 // not.
+//
+// A member that is cut off once more while it recovers may serve alone and never
+// try to reach the others again (rabbitmq-server issue 2175).
 type rabbitWatch struct {
 	clock   clock.Clock
 	log     *slog.Logger
 	members []string
-	// answers tells whether the broker answered a moment ago.
-	answers func() bool
+	// running are the members that the broker saw a moment ago, itself among
+	// them; none when it did not answer.
+	running func() []string
 	state   func() *State
 	kill    func(ctx context.Context) error
 
-	silent time.Time // since when it ought to answer and does not; zero when it does
+	idle time.Time // since when it ought to serve and does not; zero when it does
 }
 
 // The patience of the watch.
 const (
-	// rabbitSilence is how long a broker may be silent that hears a majority.
-	rabbitSilence = 45 * time.Second
+	// rabbitIdle is how long a broker may not serve whose server reaches a
+	// majority.
+	rabbitIdle = 45 * time.Second
 	// rabbitStart is how long one may take to start: after a power cut of all it
 	// waits for others.
 	rabbitStart = 3 * time.Minute
@@ -51,30 +56,34 @@ func (w *rabbitWatch) run(ctx context.Context) error {
 
 func (w *rabbitWatch) step(ctx context.Context) error {
 	now := w.clock.Now()
-	if w.answers() || !w.should(now) {
-		w.silent = time.Time{}
+	seen := w.running()
+	if w.majority(len(seen)) || !w.should(now, len(seen) > 0) {
+		w.idle = time.Time{}
 		return nil
 	}
-	if w.silent.IsZero() {
-		w.silent = now
+	if w.idle.IsZero() {
+		w.idle = now
 	}
-	if now.Sub(w.silent) < rabbitSilence {
+	if now.Sub(w.idle) < rabbitIdle {
 		return nil
 	}
-	w.silent = time.Time{}
-	w.log.WarnContext(ctx, "the broker runs but does not serve, and is started again", "silent", rabbitSilence)
+	w.idle = time.Time{}
+	w.log.WarnContext(ctx, "the broker runs but does not serve, and is started again", "sees", seen, "for", rabbitIdle)
 	if err := w.kill(ctx); err != nil {
 		return fmt.Errorf("end %s: %w", rabbitUnit, err)
 	}
 	return nil
 }
 
-// should tells whether the broker has had the time to start, and hears and is
-// heard by enough others to serve.
-func (w *rabbitWatch) should(now time.Time) bool {
+// majority tells whether so many members, this one among them, may serve.
+func (w *rabbitWatch) majority(members int) bool { return 2*members > len(w.members) }
+
+// should tells whether the broker answers or has had the time to start, and its
+// server hears and is heard by enough others to serve.
+func (w *rabbitWatch) should(now time.Time, answers bool) bool {
 	s := w.state()
 	runs := slices.ContainsFunc(s.Units, func(u Unit) bool {
-		return u.Name == rabbitUnit && u.Active == "active" && now.Sub(u.Since) > rabbitStart
+		return u.Name == rabbitUnit && u.Active == "active" && (answers || now.Sub(u.Since) > rabbitStart)
 	})
 	reached := 1
 	for _, p := range s.Peers {
@@ -82,7 +91,7 @@ func (w *rabbitWatch) should(now time.Time) bool {
 			reached++
 		}
 	}
-	return runs && 2*reached > len(w.members)
+	return runs && w.majority(reached)
 }
 
 // killRabbit ends the broker as it is: what hangs does not listen to a request.

@@ -12,13 +12,13 @@ import (
 func TestBrokerThatRunsAndDoesNotServeIsStartedAgain(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	c := clock.NewFake(start)
-	answers, killed := true, 0
+	sees, killed := []string{"a", "b"}, 0
 	state := &State{
 		Units: []Unit{{Name: rabbitUnit, Active: "active", Since: start}},
 		Peers: []Peer{{Name: "b", Hears: true, Heard: true}, {Name: "c"}, {Name: "other", Hears: true, Heard: true}},
 	}
 	w := &rabbitWatch{clock: c, log: slog.New(slog.DiscardHandler), members: []string{"a", "b", "c"},
-		answers: func() bool { return answers }, state: func() *State { return state },
+		running: func() []string { return sees }, state: func() *State { return state },
 		kill: func(context.Context) error { killed++; return nil }}
 	steps := func(d time.Duration) int {
 		killed = 0
@@ -31,9 +31,9 @@ func TestBrokerThatRunsAndDoesNotServeIsStartedAgain(t *testing.T) {
 		return killed
 	}
 	if n := steps(10 * time.Minute); n != 0 {
-		t.Fatalf("a broker that answers was killed %d times", n)
+		t.Fatalf("a broker that serves was killed %d times", n)
 	}
-	answers = false
+	sees = nil
 	if n := steps(40 * time.Second); n != 0 {
 		t.Fatal("killed too early")
 	}
@@ -54,5 +54,16 @@ func TestBrokerThatRunsAndDoesNotServeIsStartedAgain(t *testing.T) {
 	state.Peers[0].Heard, state.Units[0].Active = true, "activating"
 	if n := steps(5 * time.Minute); n != 0 {
 		t.Error("killed while systemd starts it")
+	}
+	sees, state.Units[0] = []string{"a"}, Unit{Name: rabbitUnit, Active: "active", Since: c.Now()}
+	if n := steps(40 * time.Second); n != 0 {
+		t.Error("cut off for a moment, and killed")
+	}
+	if n := steps(10 * time.Second); n != 1 {
+		t.Errorf("cut off from members that its server reaches, and killed %d times, want 1", n)
+	}
+	state.Peers[0].Hears = false
+	if n := steps(5 * time.Minute); n != 0 {
+		t.Error("killed as it sees nobody, in a minority")
 	}
 }
