@@ -68,7 +68,7 @@ func (w *rabbitWatch) step(ctx context.Context) error {
 		return nil
 	}
 	w.idle = time.Time{}
-	w.log.WarnContext(ctx, "the broker runs but does not serve, and is started again", "sees", seen, "for", rabbitIdle)
+	w.log.WarnContext(ctx, "the broker runs but does not serve, and is started again", "sees", seen, "for", rabbitIdle.String())
 	if err := w.kill(ctx); err != nil {
 		return fmt.Errorf("end %s: %w", rabbitUnit, err)
 	}
