@@ -180,26 +180,26 @@ func (r *Report) Kinds() []Summary {
 // rows are the lines of the table of a suite's faults. What is done at each of
 // many places of one kind, and kept every promise, is one line.
 func (r *Report) rows(suite string) []Summary {
-	var out []Summary
-	at := map[string]int{} // the kind's line in out
-	members := map[string][]*Result{}
+	var lines [][]*Result
+	at := map[string]int{} // the line of a kind
 	for i := range r.Faults {
 		f := &r.Faults[i]
 		if f.Suite != suite {
 			continue
 		}
 		s := f.Summary()
-		if !slices.Contains(everywhere, f.Kind) || len(s.Broken) > 0 || s.missed() || s.unproven() {
-			out = append(out, s)
-			continue
+		if slices.Contains(everywhere, f.Kind) && len(s.Broken) == 0 && !s.missed() && !s.unproven() {
+			if l, ok := at[f.Kind]; ok {
+				lines[l] = append(lines[l], f)
+				continue
+			}
+			at[f.Kind] = len(lines)
 		}
-		if _, ok := at[f.Kind]; !ok {
-			at[f.Kind], out = len(out), append(out, Summary{})
-		}
-		members[f.Kind] = append(members[f.Kind], f)
+		lines = append(lines, []*Result{f})
 	}
-	for kind, list := range members {
-		out[at[kind]] = together(kind, list)
+	out := make([]Summary, 0, len(lines))
+	for _, faults := range lines {
+		out = append(out, together(faults))
 	}
 	return out
 }
@@ -208,10 +208,11 @@ func (r *Report) rows(suite string) []Summary {
 var everywhere = []string{KindCable, KindBoot}
 
 // together is one line for many faults of a kind, its alarm the slowest of theirs.
-func together(kind string, faults []*Result) Summary {
+func together(faults []*Result) Summary {
 	if len(faults) == 1 {
 		return faults[0].Summary()
 	}
+	kind := faults[0].Kind
 	var rounds []Round
 	raised, cleared := int64(-1), int64(-1)
 	for _, f := range faults {
