@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	_ "embed" // the configurations under files/
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -223,9 +224,42 @@ func startRabbit(ctx context.Context, c *Context, changed map[string][]Change) e
 			rest = append(rest, s)
 		}
 	}
+	if err := dropForgotten(ctx, c, rest); err != nil {
+		return err
+	}
 	return c.Everywhere(ctx, rest, func(ctx context.Context, s *topology.Server) error {
 		return c.Settle(ctx, s, changed[s.Name])
 	})
+}
+
+// dropForgotten takes from servers whose brokers do not run the data of a member
+// that the cluster has forgotten: with them a broker would not start. Such a
+// server was removed once, and is to join as a new one.
+func dropForgotten(ctx context.Context, c *Context, servers []*topology.Server) error {
+	if len(servers) == 0 {
+		return nil
+	}
+	for _, s := range controlServers(c.Topology) {
+		if rabbitAnswers(ctx, c, s) != nil {
+			continue
+		}
+		out, err := c.Run(ctx, s, "export LC_ALL=C; rabbitmqctl -q cluster_status --formatter json", nil)
+		if err != nil {
+			return fmt.Errorf("ask the message broker on %s for its members: %w", s.Name, err)
+		}
+		var cluster struct {
+			Members []string `json:"disk_nodes"`
+		}
+		if err := json.Unmarshal(out, &cluster); err != nil {
+			return fmt.Errorf("ask the message broker on %s for its members: %w", s.Name, err)
+		}
+		forgotten := slices.DeleteFunc(slices.Clone(servers), func(s *topology.Server) bool { return slices.Contains(cluster.Members, rabbitNode(s)) })
+		return c.Everywhere(ctx, forgotten, func(ctx context.Context, s *topology.Server) error {
+			_, err := c.Run(ctx, s, "systemctl stop rabbitmq-server && rm -rf /var/lib/rabbitmq/mnesia/"+rabbitNode(s)+"*", nil)
+			return err
+		})
+	}
+	return nil
 }
 
 // await polls until ok returns nil; it returns the last error.

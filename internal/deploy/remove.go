@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,12 +81,16 @@ func drainCompute(ctx context.Context, clients *openstack.Clients, s *topology.S
 	if err != nil {
 		return err
 	}
-	mine, err := computeService(ctx, compute, s)
-	if err != nil || mine == nil {
+	list, err := novaServices(ctx, compute, s)
+	if err != nil {
 		return err
 	}
-	if mine.Status != "disabled" {
-		_, err := services.Update(ctx, withVersion(compute), mine.ID, services.UpdateOpts{
+	i := slices.IndexFunc(list, func(v services.Service) bool { return v.Binary == "nova-compute" })
+	if i < 0 {
+		return nil
+	}
+	if list[i].Status != "disabled" {
+		_, err := services.Update(ctx, withVersion(compute), list[i].ID, services.UpdateOpts{
 			Status: services.ServiceDisabled, DisabledReason: "hastack node remove",
 		}).Extract()
 		if err != nil {
@@ -118,17 +123,14 @@ func withVersion(compute *gophercloud.ServiceClient) *gophercloud.ServiceClient 
 	return &v
 }
 
-// computeService is the server's nova-compute, nil if there is none.
-func computeService(ctx context.Context, compute *gophercloud.ServiceClient, s *topology.Server) (*services.Service, error) {
-	pages, err := services.List(withVersion(compute), services.ListOpts{Binary: "nova-compute", Host: s.Name}).AllPages(ctx)
+// novaServices are Nova's services on the server: nova-compute, and the
+// scheduler and conductor of a control server.
+func novaServices(ctx context.Context, compute *gophercloud.ServiceClient, s *topology.Server) ([]services.Service, error) {
+	pages, err := services.List(withVersion(compute), services.ListOpts{Host: s.Name}).AllPages(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look for nova-compute on %s: %w", s.Name, openstack.Fault(err))
+		return nil, fmt.Errorf("list Nova's services on %s: %w", s.Name, openstack.Fault(err))
 	}
-	list, err := services.ExtractServices(pages)
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return &list[0], nil
+	return services.ExtractServices(pages)
 }
 
 // retireScript stops what deploy started and makes the server nobody's. The
@@ -136,9 +138,10 @@ func computeService(ctx context.Context, compute *gophercloud.ServiceClient, s *
 const retireScript = `set -u; export LC_ALL=C
 cd ` + stateDir + ` 2>/dev/null || exit 0
 units=$(sed -n 's/^unit \([^\t]*\)\t.*/\1/p' *.records | grep -v -e '^chrony' -e '^rsyslog' | sort -u)
-for u in $(systemctl list-units --plain --no-legend 'hastack-*' | awk '{ print $1 }') $units; do
-  systemctl disable -q "$u" 2>/dev/null
-  systemctl stop "$u" </dev/null || exit 1
+for group in "$(systemctl list-units --plain --no-legend 'hastack-*' | awk '{ print $1 }')" "$units"; do
+  [ -n "$group" ] || continue
+  systemctl disable -q $group 2>/dev/null
+  systemctl stop $group </dev/null || exit 1
 done
 rm -f /etc/systemd/system/hastack-*
 systemctl daemon-reload
@@ -169,19 +172,17 @@ func forget(ctx context.Context, c *Context, clients *openstack.Clients, s *topo
 			return fmt.Errorf("delete %s of %s: %w", a.AgentType, s.Name, openstack.Fault(err))
 		}
 	}
-	if s.Has(topology.RoleCompute) {
-		compute, err := clients.Compute(ctx)
-		if err != nil {
-			return err
-		}
-		mine, err := computeService(ctx, compute, s)
-		if err != nil {
-			return err
-		}
-		if mine != nil {
-			if err := services.Delete(ctx, withVersion(compute), mine.ID).ExtractErr(); err != nil {
-				return fmt.Errorf("delete nova-compute of %s: %w", s.Name, openstack.Fault(err))
-			}
+	compute, err := clients.Compute(ctx)
+	if err != nil {
+		return err
+	}
+	nova, err := novaServices(ctx, compute, s)
+	if err != nil {
+		return err
+	}
+	for _, v := range nova {
+		if err := services.Delete(ctx, withVersion(compute), v.ID).ExtractErr(); err != nil && !gophercloud.ResponseCodeIs(err, 404) {
+			return fmt.Errorf("delete %s of %s: %w", v.Binary, s.Name, openstack.Fault(err))
 		}
 	}
 	if s.Has(topology.RoleControl) {

@@ -2,7 +2,7 @@
 # nodes.sh [control]: a server joins a running cluster and leaves it again, on a
 # lab of four: three that do everything, and a compute server of its own. Guests,
 # agents and memberships are looked at through the API before and after. With
-# "control" it is two more control servers that join and leave, on a lab of five.
+# "control" it is two more control servers that join, leave and join, on a lab of five.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "hastack: a lab makes machines and networks: run as root" >&2; exit 1; }
@@ -39,9 +39,10 @@ eventually() { # WHAT COMMAND...
   local what=$1
   shift
   for _ in $(seq 60); do
-    if "$@" >/dev/null 2>&1; then say "ok $what"; return 0; fi
+    if "$@" >"$work/last" 2>&1; then say "ok $what"; return 0; fi
     sleep 1
   done
+  cat "$work/last"
   fail "$what"
 }
 computes() { os compute service list --service nova-compute -f value -c Host -c State | sort | tr '\n' ' '; }
@@ -49,7 +50,8 @@ has() { computes | grep "compute01 up" >/dev/null; }
 hasnt() { ! computes | grep compute01 >/dev/null; }
 agents() { os network agent list --host compute01 -f value -c ID | wc -l; }
 
-# control_servers: from three to five and back, with a token all the time.
+# control_servers: from three to five, back, and to five again, with a token all the
+# time.
 control_servers() {
   "$BIN" deploy "$large" >"$work/out" || { cat "$work/out"; fail "deploy of five"; }
   say "deployed: $(grep -E 'changes.* in ' "$work/out")"
@@ -61,7 +63,11 @@ control_servers() {
   "$BIN" deploy "$small" >"$work/out" || { cat "$work/out"; fail "deploy of three again"; }
   members 3
   eventually "three are healthy" "$BIN" status --cluster-dir "$cluster"
-  say "ok: three control servers, five, three"
+  # with what they still have of their first membership
+  "$BIN" deploy "$large" >"$work/out" || { cat "$work/out"; fail "deploy of five again"; }
+  members 5
+  eventually "five are healthy again" "$BIN" status --cluster-dir "$cluster"
+  say "ok: three control servers, five, three, five"
 }
 members() { # members N: of the database and of the broker
   local size brokers
