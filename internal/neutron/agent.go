@@ -186,7 +186,11 @@ func (s *Service) DeleteAgent(ctx context.Context, id string) error {
 		if err := s.unscheduleAgent(ctx, tx, a, ch); err != nil {
 			return err
 		}
-		return removeRow(ctx, tx, "agents", id, agentNotFound)
+		err := removeRow(ctx, tx, "agents", id, agentNotFound)
+		if isForeignKey(err) {
+			return errStale
+		}
+		return err
 	})
 	if err != nil {
 		return err

@@ -135,14 +135,19 @@ func (s *Service) deletePortRows(ctx context.Context, tx bun.Tx, networkID strin
 	if err := tx.NewSelect().Table("ports").Column("project_id").Where("id IN (?)", bun.List(portIDs)).Scan(ctx, &owners); err != nil {
 		return err
 	}
+	gone := int64(0) // of the last, the ports
 	for _, q := range []string{
 		"DELETE FROM port_security_groups WHERE port_id IN (?)",
 		"DELETE FROM ip_allocations WHERE port_id IN (?)",
 		"DELETE FROM ports WHERE id IN (?)",
 	} {
-		if _, err := exec(ctx, tx, q, bun.List(portIDs)); err != nil {
+		var err error
+		if gone, err = exec(ctx, tx, q, bun.List(portIDs)); err != nil {
 			return fmt.Errorf("delete ports of network %s: %w", networkID, err)
 		}
+	}
+	if gone != int64(len(portIDs)) { // another has deleted one meanwhile, and released its quota
+		return errStale
 	}
 	for _, owner := range owners {
 		if owner == "" {

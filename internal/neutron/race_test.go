@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -273,6 +274,61 @@ func TestNoSegmentIsGivenTwice(t *testing.T) {
 	})
 	if ok != 10 {
 		t.Errorf("%d networks in ten segments", ok)
+	}
+}
+
+// A port that many delete is released once.
+func TestAPortIsDeletedOnce(t *testing.T) {
+	c := neutrontest.New(t)
+	n, _ := makeNetwork(t, c.Service, "10.0.0.0/24")
+	for range 5 {
+		p, err := makePort(t.Context(), c.Service, n.ID, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var gone atomic.Int32
+		together(t, 6, func(int) error {
+			err := c.Service.DeletePort(t.Context(), admin, p.ID, nil)
+			if fault.Is(err, fault.NotFound) {
+				gone.Add(1)
+				return nil
+			}
+			return err
+		})
+		if gone.Load() != 5 {
+			t.Errorf("5 of 6 should not find it any more, %d did not", gone.Load())
+		}
+	}
+	problems(t, c.Service)
+}
+
+// An agent is deleted while its networks change: none keeps a DHCP server on the
+// host that has no agent any more.
+func TestNoDHCPServerOutlivesItsAgent(t *testing.T) {
+	c := neutrontest.New(t)
+	c.Agents("host1", "192.0.2.1")
+	c.Agents("host2", "192.0.2.2")
+	var subnets []string
+	for i := range 4 {
+		_, sub := makeNetwork(t, c.Service, fmt.Sprintf("10.0.%d.0/24", i))
+		subnets = append(subnets, sub.ID)
+	}
+	for round := range 8 {
+		agents, err := c.Service.Agents(t.Context(), neutron.Query{Filters: map[string][]string{"host": {"host1"}, "agent_type": {rpc.AgentDHCP}}})
+		if err != nil || len(agents) != 1 {
+			t.Fatal(agents, err)
+		}
+		together(t, 1+2*len(subnets), func(i int) error {
+			if i == len(subnets) {
+				return c.Service.DeleteAgent(t.Context(), agents[0].ID)
+			}
+			on := i >= len(subnets) || round%2 == 0
+			_, err := c.Service.UpdateSubnet(t.Context(), admin, subnets[i%len(subnets)], neutron.SubnetPatch{EnableDHCP: &on})
+			return err
+		})
+		problems(t, c.Service)
+		c.Agents("host1", "192.0.2.1")
+		problems(t, c.Service)
 	}
 }
 

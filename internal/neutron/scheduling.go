@@ -87,7 +87,7 @@ func (s *Service) ensureDHCP(ctx context.Context, tx bun.Tx, net *Network, ch *c
 	}
 	ch.networks = append(ch.networks, net.ID)
 	for _, a := range agents {
-		if err := s.ensureDHCPPort(ctx, tx, net, a.Host, subnets, ch); err != nil {
+		if err := s.ensureDHCPPort(ctx, tx, net, a, subnets, ch); err != nil {
 			return err
 		}
 	}
@@ -118,8 +118,12 @@ func (s *Service) addDHCPAgents(ctx context.Context, tx bun.Tx, networkID string
 	return have, nil
 }
 
-func (s *Service) ensureDHCPPort(ctx context.Context, tx bun.Tx, net *Network, host string, subnets []*Subnet, ch *change) error {
-	ports, err := dhcpPorts(ctx, tx, DHCPDeviceID(host, net.ID))
+func (s *Service) ensureDHCPPort(ctx context.Context, tx bun.Tx, net *Network, a *Agent, subnets []*Subnet, ch *change) error {
+	// Who takes the network from the agent takes the port as well.
+	if err := keepNetwork(ctx, tx, net.ID, a.ID); err != nil {
+		return err
+	}
+	ports, err := dhcpPorts(ctx, tx, DHCPDeviceID(a.Host, net.ID))
 	if err != nil {
 		return err
 	}
@@ -137,8 +141,8 @@ func (s *Service) ensureDHCPPort(ctx context.Context, tx bun.Tx, net *Network, h
 		off := false
 		p, err := s.addPort(ctx, tx, internal, &PortSpec{
 			Port: Port{
-				Standard: Standard{ProjectID: net.ProjectID}, NetworkID: net.ID, DeviceID: DHCPDeviceID(host, net.ID), DeviceOwner: ownerDHCP,
-				AdminStateUp: true, Host: host, VNICType: "normal",
+				Standard: Standard{ProjectID: net.ProjectID}, NetworkID: net.ID, DeviceID: DHCPDeviceID(a.Host, net.ID), DeviceOwner: ownerDHCP,
+				AdminStateUp: true, Host: a.Host, VNICType: "normal",
 			},
 			WantIPs: &want, PortSecurityOn: &off,
 		}, net, subnets)

@@ -47,13 +47,17 @@ func (s *Service) orphanNetworks(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// unscheduleAgent takes everything from an agent.
+// unscheduleAgent takes everything from an agent. It is stale when something was
+// given to the agent meanwhile.
 func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *change) error {
 	var nets, routers []string
-	if err := tx.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", a.ID).Scan(ctx, &nets); err != nil {
+	if err := tx.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", a.ID).Order("network_id").Scan(ctx, &nets); err != nil {
 		return err
 	}
 	for _, id := range nets {
+		if err := dropNetwork(ctx, tx, id, a.ID); err != nil {
+			return err
+		}
 		if err := s.dropDHCPPort(ctx, tx, id, a.Host, ch); err != nil {
 			return err
 		}
@@ -62,12 +66,8 @@ func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *
 		return err
 	}
 	ch.routers = append(ch.routers, routers...)
-	for _, q := range []string{"DELETE FROM network_agents WHERE agent_id = ?", "DELETE FROM router_agents WHERE agent_id = ?"} {
-		if _, err := exec(ctx, tx, q, a.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := exec(ctx, tx, "DELETE FROM router_agents WHERE agent_id = ?", a.ID)
+	return err
 }
 
 func (s *Service) dropDHCPPort(ctx context.Context, tx bun.Tx, networkID, host string, ch *change) error {
@@ -199,6 +199,19 @@ func giveRouter(ctx context.Context, tx bun.Tx, routerID, agentID string) error 
 
 func giveNetwork(ctx context.Context, tx bun.Tx, networkID, agentID string) error {
 	_, err := exec(ctx, tx, "INSERT INTO network_agents (network_id, agent_id) VALUES (?, ?)", networkID, agentID)
+	if isForeignKey(err) { // the agent has just been deleted
+		return errStale
+	}
+	return err
+}
+
+// keepNetwork holds a network's agent as it is until the transaction ends; it is
+// stale when the network was taken from the agent meanwhile.
+func keepNetwork(ctx context.Context, tx bun.Tx, networkID, agentID string) error {
+	n, err := exec(ctx, tx, "UPDATE network_agents SET agent_id = agent_id WHERE network_id = ? AND agent_id = ?", networkID, agentID)
+	if err == nil && n == 0 {
+		return errStale
+	}
 	return err
 }
 

@@ -62,6 +62,9 @@ func (s *Service) auditRows(ctx context.Context) ([]string, error) {
 			"SELECT p.id, p.device_id FROM ports p WHERE p.device_owner = 'network:floatingip' AND NOT EXISTS (SELECT 1 FROM floatingips f WHERE f.id = p.device_id)"},
 		{"floating ip %s stands for port %s that does not exist",
 			"SELECT f.id, f.port_id FROM floatingips f WHERE f.port_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ports p WHERE p.id = f.port_id)"},
+		{"DHCP port %s is on host %s, whose agent does not serve its network",
+			"SELECT p.id, p.binding_host FROM ports p WHERE p.device_owner = '" + ownerDHCP + "' AND p.device_id LIKE 'dhcp%' AND NOT EXISTS " +
+				"(SELECT 1 FROM network_agents na JOIN agents a ON a.id = na.agent_id WHERE na.network_id = p.network_id AND a.host = p.binding_host)"},
 		{"segment of network %s that does not exist (%s)",
 			"SELECT s.network_id, s.network_type FROM segments s WHERE NOT EXISTS (SELECT 1 FROM networks n WHERE n.id = s.network_id)"},
 	}
