@@ -223,6 +223,9 @@ func (s *Service) DeleteNetwork(ctx context.Context, c Caller, id string, revisi
 		if revision != nil && *revision != n.RevisionNumber {
 			return revisionConflict(*revision, id)
 		}
+		if err := s.casNetwork(ctx, tx, n); err != nil { // one deletes it, and its subnets stay as they are
+			return err
+		}
 		used, err := hasForeignPorts(ctx, tx, id)
 		if err != nil {
 			return err

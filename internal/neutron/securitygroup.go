@@ -235,6 +235,9 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, c Caller, id string, 
 		if g.IsDefault && !c.Admin {
 			return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
 		}
+		if err := s.touchGroup(ctx, tx, id); err != nil { // one deletes it
+			return err
+		}
 		inUse := conflict("SecurityGroupInUse", "Security Group %s in use.", id)
 		used, err := groupInUse(ctx, tx, id)
 		if err != nil {

@@ -116,12 +116,16 @@ func (s *Service) deleteGroupRows(ctx context.Context, tx bun.Tx, g *SecurityGro
 		if r.SecurityGroupID != g.ID {
 			ch.groups = append(ch.groups, r.SecurityGroupID)
 		}
+		n, err := exec(ctx, tx, "DELETE FROM security_group_rules WHERE id = ?", r.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 { // another has deleted it meanwhile, and released its quota
+			continue
+		}
 		if err := release(ctx, tx, r.ProjectID, quotaRule); err != nil {
 			return err
 		}
-	}
-	if _, err := exec(ctx, tx, "DELETE FROM security_group_rules WHERE security_group_id = ? OR remote_group_id = ?", g.ID, g.ID); err != nil {
-		return err
 	}
 	if _, err := exec(ctx, tx, "DELETE FROM default_security_groups WHERE security_group_id = ?", g.ID); err != nil {
 		return err

@@ -251,13 +251,13 @@ func (s *Service) DeleteSecurityGroupRule(ctx context.Context, c Caller, id stri
 		if err != nil {
 			return err
 		}
+		if err := s.touchGroup(ctx, tx, r.SecurityGroupID); err != nil {
+			return err
+		}
 		if err := removeRow(ctx, tx, "security_group_rules", id, securityGroupRuleNotFound); err != nil {
 			return err
 		}
 		ch.groups = append(ch.groups, r.SecurityGroupID)
-		if err := s.touchGroup(ctx, tx, r.SecurityGroupID); err != nil {
-			return err
-		}
 		return release(ctx, tx, r.ProjectID, quotaRule)
 	})
 }

@@ -91,6 +91,9 @@ func (s *Service) twinOf(ctx context.Context, tx bun.Tx, r *SecurityGroupRule) s
 
 // touchGroup raises a group's revision when its rules change.
 func (s *Service) touchGroup(ctx context.Context, tx bun.Tx, id string) error {
-	_, err := exec(ctx, tx, "UPDATE security_groups SET revision_number = revision_number + 1, updated_at = ? WHERE id = ?", s.clock.Now(), id)
+	n, err := exec(ctx, tx, "UPDATE security_groups SET revision_number = revision_number + 1, updated_at = ? WHERE id = ?", s.clock.Now(), id)
+	if err == nil && n == 0 {
+		return errStale
+	}
 	return err
 }
