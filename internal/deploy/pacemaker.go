@@ -35,7 +35,7 @@ type (
 	pacemakerView struct {
 		Name, Sum string
 		Nodes     []pacemakerNode
-		Links     []string
+		Legs      []string // that are watched
 		VIPs      []pacemakerVIP
 	}
 	pacemakerNode struct {
@@ -46,7 +46,7 @@ type (
 	pacemakerVIP struct {
 		Name, Device, Prefer string
 		Address              netip.Addr
-		Watched              bool // the device has a resource that watches it
+		Legs                 []string // of its network; with all of them down it must not be here
 	}
 )
 
@@ -123,11 +123,18 @@ func pacemakerViewOf(t *topology.Topology) pacemakerView {
 	for i, vip := range t.VIPs {
 		first := vipHolders(t, i)[0]
 		device := vipDevice(t, first, vip.Network)
-		v.VIPs = append(v.VIPs, pacemakerVIP{Name: vip.Name, Address: vip.Address, Device: device, Prefer: first.Name, Watched: vip.Network != topology.Management})
-		// That management is cut is known by the members.
-		if vip.Network != topology.Management && !slices.Contains(v.Links, device) {
-			v.Links = append(v.Links, device)
+		address := pacemakerVIP{Name: vip.Name, Address: vip.Address, Device: device, Prefer: first.Name}
+		for _, l := range first.Links() {
+			// That management is cut is known by the members.
+			if l.Network != vip.Network || vip.Network == topology.Management {
+				continue
+			}
+			address.Legs = append(address.Legs, l.Leg)
+			if !slices.Contains(v.Legs, l.Leg) {
+				v.Legs = append(v.Legs, l.Leg)
+			}
 		}
+		v.VIPs = append(v.VIPs, address)
 	}
 	return v
 }
@@ -169,5 +176,9 @@ until [ "$(crm_mon -1 --output-as=xml 2>/dev/null | grep -c 'with_quorum="true"'
 	sleep 1
 done
 crm --force configure load replace ` + pacemakerFile + ` >&2 || exit 1
+# what runs stays although the file does not have it
+names() { sed -n 's/^ *\(primitive\|clone\) \([^ ]*\).*/\2/p' | sort; }
+stale=$(crm configure show | names | while read -r n; do names <` + pacemakerFile + ` | grep -qx -- "$n" || echo "$n"; done)
+[ -z "$stale" ] || crm --force configure delete $stale >&2 || exit 1
 [ "$(have)" = "$want" ] || { echo "pacemaker did not take ` + pacemakerFile + `" >&2; exit 1; }
 `

@@ -42,7 +42,8 @@ func TestPacemakerKeepsAddressesWithHAProxyAndOnTheirSegment(t *testing.T) {
 		"primitive vip-public IPaddr2 params ip=203.0.113.100 cidr_netmask=32 nic=bond1",
 		"colocation vip-public-with-haproxy inf: vip-public haproxy-clone",
 		"location vip-public-prefers vip-public 100: node02",
-		"location vip-public-needs-bond1 vip-public rule -inf: ethmonitor-bond1 ne 1",
+		"link-bond1l2 ocf:heartbeat:ethmonitor params interface=bond1l2 link_status_only=true", // a network may be quiet
+		"location vip-public-needs-bond1 vip-public rule -inf: ethmonitor-bond1l1 eq 0 and ethmonitor-bond1l2 eq 0",
 		"no-quorum-policy=stop",
 	} {
 		if !strings.Contains(string(b), want) {
