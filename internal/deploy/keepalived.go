@@ -151,13 +151,7 @@ func guardConfig(t *topology.Topology, s *topology.Server) ([]byte, error) {
 		}
 	}
 	for i, v := range t.VIPs {
-		vip := vipguard.VIP{Name: v.Name, ID: vrrpFirstID + i, Address: v.Address}
-		for _, l := range s.Links() {
-			if l.Network == v.Network {
-				vip.Legs = append(vip.Legs, l.Leg)
-			}
-		}
-		c.VIPs = append(c.VIPs, vip)
+		c.VIPs = append(c.VIPs, vipguard.VIP{Name: v.Name, ID: vrrpFirstID + i, Address: v.Address, Legs: vipLegs(s, v.Network)})
 	}
 	b, err := yaml.Marshal(c)
 	if err != nil {

@@ -124,14 +124,12 @@ func pacemakerViewOf(t *topology.Topology) pacemakerView {
 		first := vipHolders(t, i)[0]
 		device := vipDevice(t, first, vip.Network)
 		address := pacemakerVIP{Name: vip.Name, Address: vip.Address, Device: device, Prefer: first.Name}
-		for _, l := range first.Links() {
-			// That management is cut is known by the members.
-			if l.Network != vip.Network || vip.Network == topology.Management {
-				continue
-			}
-			address.Legs = append(address.Legs, l.Leg)
-			if !slices.Contains(v.Legs, l.Leg) {
-				v.Legs = append(v.Legs, l.Leg)
+		if vip.Network != topology.Management { // that it is cut, the members know
+			address.Legs = vipLegs(first, vip.Network)
+		}
+		for _, leg := range address.Legs {
+			if !slices.Contains(v.Legs, leg) {
+				v.Legs = append(v.Legs, leg)
 			}
 		}
 		v.VIPs = append(v.VIPs, address)
@@ -177,8 +175,8 @@ until [ "$(crm_mon -1 --output-as=xml 2>/dev/null | grep -c 'with_quorum="true"'
 done
 crm --force configure load replace ` + pacemakerFile + ` >&2 || exit 1
 # what runs stays although the file does not have it
-names() { sed -n 's/^ *\(primitive\|clone\) \([^ ]*\).*/\2/p' | sort; }
-stale=$(crm configure show | names | while read -r n; do names <` + pacemakerFile + ` | grep -qx -- "$n" || echo "$n"; done)
+names() { sed -n 's/^ *\(primitive\|clone\) \([^ ]*\).*/\2/p'; }
+stale=$(crm configure show | names | grep -vxF -- "$(names <` + pacemakerFile + `)")
 [ -z "$stale" ] || crm --force configure delete $stale >&2 || exit 1
 [ "$(have)" = "$want" ] || { echo "pacemaker did not take ` + pacemakerFile + `" >&2; exit 1; }
 `

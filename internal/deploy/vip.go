@@ -62,6 +62,18 @@ func vipDevice(t *topology.Topology, _ *topology.Server, network string) string 
 	return t.Networks[network].Device
 }
 
+// vipLegs are the interfaces that lead to a network; with all of them down an
+// address of it must not be on the server.
+func vipLegs(s *topology.Server, network string) []string {
+	var legs []string
+	for _, l := range s.Links() {
+		if l.Network == network {
+			legs = append(legs, l.Leg)
+		}
+	}
+	return legs
+}
+
 // vipScripts are what both VIP managers call.
 func vipScripts(t *topology.Topology, s *topology.Server) []File {
 	var flush strings.Builder

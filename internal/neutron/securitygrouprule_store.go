@@ -89,7 +89,8 @@ func (s *Service) twinOf(ctx context.Context, tx bun.Tx, r *SecurityGroupRule) s
 	return id
 }
 
-// touchGroup raises a group's revision when its rules change.
+// touchGroup raises a group's revision, which holds its row until the transaction
+// ends; it is stale when the group is gone.
 func (s *Service) touchGroup(ctx context.Context, tx bun.Tx, id string) error {
 	n, err := exec(ctx, tx, "UPDATE security_groups SET revision_number = revision_number + 1, updated_at = ? WHERE id = ?", s.clock.Now(), id)
 	if err == nil && n == 0 {
