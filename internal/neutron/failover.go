@@ -145,7 +145,7 @@ func (s *Service) moveRouter(ctx context.Context, dead *Agent, routerID string) 
 // moveNetworks gives the networks of a dead DHCP agent to agents that do not
 // serve them yet. Where there is none, they stay.
 func (s *Service) moveNetworks(ctx context.Context, dead *Agent) error {
-	nets, err := s.networkIDsOf(ctx, dead.ID)
+	nets, err := s.networkIDsOf(ctx, s.db, dead.ID)
 	if err != nil {
 		return err
 	}

@@ -26,9 +26,9 @@ func (s *Service) routerIDsOf(ctx context.Context, agentID string) ([]string, er
 	return out, err
 }
 
-func (s *Service) networkIDsOf(ctx context.Context, agentID string) ([]string, error) {
+func (s *Service) networkIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
 	var out []string
-	err := s.db.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", agentID).Order("network_id").Scan(ctx, &out)
+	err := idb.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", agentID).Order("network_id").Scan(ctx, &out)
 	return out, err
 }
 

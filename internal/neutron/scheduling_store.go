@@ -47,11 +47,11 @@ func (s *Service) orphanNetworks(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// unscheduleAgent takes everything from an agent. It is stale when something was
-// given to the agent meanwhile.
+// unscheduleAgent takes everything from an agent that it has by now. What it is
+// given meanwhile keeps its row from being deleted.
 func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *change) error {
-	var nets, routers []string
-	if err := tx.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", a.ID).Order("network_id").Scan(ctx, &nets); err != nil {
+	nets, err := s.networkIDsOf(ctx, tx, a.ID)
+	if err != nil {
 		return err
 	}
 	for _, id := range nets {
@@ -62,11 +62,12 @@ func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *
 			return err
 		}
 	}
+	var routers []string
 	if err := tx.NewSelect().Table("router_agents").Column("router_id").Where("agent_id = ?", a.ID).Scan(ctx, &routers); err != nil {
 		return err
 	}
 	ch.routers = append(ch.routers, routers...)
-	_, err := exec(ctx, tx, "DELETE FROM router_agents WHERE agent_id = ?", a.ID)
+	_, err = exec(ctx, tx, "DELETE FROM router_agents WHERE agent_id = ?", a.ID)
 	return err
 }
 
