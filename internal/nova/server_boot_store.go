@@ -5,7 +5,6 @@ import (
 
 	"github.com/uptrace/bun"
 
-	"github.com/hastack/hastack/internal/db"
 	"github.com/hastack/hastack/internal/nova/rpc"
 	"github.com/hastack/hastack/internal/operation"
 )
@@ -39,15 +38,23 @@ func (s *Service) recordHost(ctx context.Context, op *operation.Op, srv *Server,
 	return placed, err
 }
 
+// hostTaken tells whether the server's group keeps it off a host. Placements of
+// one group come one after the other: each writes the group's row before it
+// counts. A group that was deleted binds nobody.
 func hostTaken(ctx context.Context, tx bun.Tx, srv *Server, host string) (bool, error) {
+	res, err := tx.NewRaw("UPDATE server_groups SET placements = placements + 1 WHERE id = ?", srv.GroupID).Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
 	g := new(ServerGroup)
-	if err := tx.NewSelect().Model(g).Where("id = ?", srv.GroupID).Scan(ctx); db.IsNoRows(err) {
-		return false, nil // the group was deleted: it binds nobody
-	} else if err != nil {
+	if err := tx.NewSelect().Model(g).Where("id = ?", srv.GroupID).Scan(ctx); err != nil {
 		return false, err
 	}
 	var n struct{ Here, Elsewhere int }
-	err := tx.NewRaw(`SELECT COALESCE(SUM(CASE WHEN host = ? THEN 1 ELSE 0 END), 0) AS here,
+	err = tx.NewRaw(`SELECT COALESCE(SUM(CASE WHEN host = ? THEN 1 ELSE 0 END), 0) AS here,
 		COALESCE(SUM(CASE WHEN host <> ? THEN 1 ELSE 0 END), 0) AS elsewhere
 		FROM servers WHERE group_id = ? AND deleted_at IS NULL AND host IS NOT NULL AND id <> ?`,
 		host, host, g.ID, srv.ID).Scan(ctx, &n)
