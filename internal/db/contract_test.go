@@ -245,6 +245,44 @@ func TestNoIncrementIsLost(t *testing.T) {
 	}
 }
 
+func TestWhoHoldsARowCountsAlone(t *testing.T) {
+	d := dbtest.New(t, schema())
+	insert(t, d, &thing{ID: "1", Name: "a"})
+	const limit = 3
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			err := d.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+				if n, err := db.Hold(ctx, tx, "things", "id = ?", "1"); n != 1 || err != nil {
+					return fmt.Errorf("%d rows held: %w", n, err)
+				}
+				n, err := tx.NewSelect().Table("parts").Where("thing_id = '1'").Count(ctx)
+				if err != nil || n >= limit {
+					return err
+				}
+				_, err = tx.NewRaw("INSERT INTO parts (id, thing_id) VALUES (?, '1')", fmt.Sprint(w)).Exec(ctx)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n, err := d.NewSelect().Table("parts").Count(t.Context()); n != limit || err != nil {
+		t.Errorf("%d parts of at most %d, %v", n, limit, err)
+	}
+	err := d.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+		if n, err := db.Hold(ctx, tx, "things", "id = ?", "2"); n != 0 || err != nil {
+			t.Errorf("%d rows held where there are none, %v", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNothingRemainsOfAFailedTransaction(t *testing.T) {
 	d := dbtest.New(t, schema())
 	boom := errors.New("boom")

@@ -37,6 +37,20 @@ func TestReportOfAGoodRunSaysSo(t *testing.T) {
 	}
 }
 
+func TestAnAlarmIsShownAsInTheRoundThatWaitedForIt(t *testing.T) {
+	unwaited := goodRound(100)
+	unwaited.AlarmWanted, unwaited.Alarms = false, []Alarm{{"ServerDown{node02}", 7000, -1}}
+	for _, rounds := range [][]Round{{unwaited, goodRound(100)}, {goodRound(100), unwaited}} {
+		s := summarise("x", goalOf(KindControl), rounds)
+		if got := s.alarmText(); got != "raised 3 s, cleared 5 s" || len(s.Broken) > 0 {
+			t.Errorf("%q, broken %v", got, s.Broken)
+		}
+	}
+	if s := summarise("x", goalOf(KindControl), []Round{unwaited}); s.alarmText() != "raised 7 s" {
+		t.Errorf("nobody waited: %q", s.alarmText())
+	}
+}
+
 func TestReportTellsBrokenPromises(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(r *Round)

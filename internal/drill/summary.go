@@ -121,8 +121,8 @@ func (s *Summary) count(r *Round) {
 	for _, p := range r.Problems {
 		broke("%s", p)
 	}
-	s.AlarmWanted = s.AlarmWanted || r.AlarmWanted
 	s.countAlarms(r, broke)
+	s.AlarmWanted = s.AlarmWanted || r.AlarmWanted
 }
 
 func (s *Summary) countAlarms(r *Round, broke func(string, ...any)) {
@@ -140,7 +140,8 @@ func (s *Summary) countAlarms(r *Round, broke func(string, ...any)) {
 		}
 		cleared = max(cleared, a.ClearedMS)
 	}
-	if s.RaisedMS < 0 {
+	// shown is the first round that waited for them, or else the first that had any
+	if s.RaisedMS < 0 || r.AlarmWanted && !s.AlarmWanted {
 		s.RaisedMS, s.ClearedMS = r.Alarms[0].RaisedMS, cleared
 	}
 	if r.AlarmWanted && cleared < 0 {

@@ -11,20 +11,20 @@ import (
 
 func (s *Service) insertMember(ctx context.Context, m *Member) error {
 	err := s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		// The image may have been deleted since it was read; who holds it counts alone.
+		there, err := db.Hold(ctx, tx, "images", "id = ?", m.ImageID)
+		if err == nil && there == 0 {
+			err = notFound(m.ImageID)
+		}
+		if err != nil {
+			return err
+		}
 		n, err := tx.NewSelect().Model((*Member)(nil)).Where("image_id = ?", m.ImageID).Count(ctx)
 		if err != nil {
 			return err
 		}
 		if n >= int64(s.cfg.MaxProperties) {
 			return fault.New(fault.TooLarge, "the limit of %d members of one image has been exceeded", s.cfg.MaxProperties)
-		}
-		// The image may have been deleted since it was read.
-		there, err := tx.NewSelect().Model((*Image)(nil)).Where("images.id = ?", m.ImageID).Exists(ctx)
-		if err == nil && !there {
-			err = notFound(m.ImageID)
-		}
-		if err != nil {
-			return err
 		}
 		_, err = tx.NewInsert().Model(m).Exec(ctx)
 		return err

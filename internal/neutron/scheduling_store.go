@@ -209,7 +209,7 @@ func giveNetwork(ctx context.Context, tx bun.Tx, networkID, agentID string) erro
 // keepNetwork holds a network's agent as it is until the transaction ends; it is
 // stale when the network was taken from the agent meanwhile.
 func keepNetwork(ctx context.Context, tx bun.Tx, networkID, agentID string) error {
-	n, err := exec(ctx, tx, "UPDATE network_agents SET agent_id = agent_id WHERE network_id = ? AND agent_id = ?", networkID, agentID)
+	n, err := db.Hold(ctx, tx, "network_agents", "network_id = ? AND agent_id = ?", networkID, agentID)
 	if err == nil && n == 0 {
 		return errStale
 	}

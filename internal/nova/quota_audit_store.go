@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/uptrace/bun"
+
+	"github.com/hastack/hastack/internal/db"
 )
 
 // A counter is what one project uses of a resource.
@@ -57,12 +59,12 @@ func holdCounters(ctx context.Context, tx bun.Tx) ([]counter, error) {
 	if err != nil || len(owners) == 0 {
 		return nil, err
 	}
-	const these = " WHERE owner_id IN (?) AND resource IN (?)"
-	if _, err := tx.NewRaw("UPDATE quota_usages SET in_use = in_use"+these, bun.List(owners), resources).Exec(ctx); err != nil {
+	const these = "owner_id IN (?) AND resource IN (?)"
+	if _, err := db.Hold(ctx, tx, "quota_usages", these, bun.List(owners), resources); err != nil {
 		return nil, err
 	}
 	var list []counter
-	err = tx.NewRaw("SELECT owner_id, resource, in_use FROM quota_usages"+these, bun.List(owners), resources).Scan(ctx, &list)
+	err = tx.NewRaw("SELECT owner_id, resource, in_use FROM quota_usages WHERE "+these, bun.List(owners), resources).Scan(ctx, &list)
 	return list, err
 }
 
