@@ -105,7 +105,7 @@ func (s *Service) answers(ctx context.Context, a *Agent) bool {
 // If the dead one lives after all, it learns that the router is not its own any
 // more with the next thing it hears.
 func (s *Service) moveRouters(ctx context.Context, dead *Agent) error {
-	routers, err := s.routerIDsOf(ctx, dead.ID)
+	routers, err := s.routerIDsOf(ctx, s.db, dead.ID)
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,9 @@ func (s *Service) deadAgents(ctx context.Context, agentType, table string, since
 	return out, nil
 }
 
-func (s *Service) routerIDsOf(ctx context.Context, agentID string) ([]string, error) {
+func (s *Service) routerIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
 	var out []string
-	err := s.db.NewSelect().Table("router_agents").Column("router_id").Where("agent_id = ?", agentID).Order("router_id").Scan(ctx, &out)
+	err := idb.NewSelect().Table("router_agents").Column("router_id").Where("agent_id = ?", agentID).Order("router_id").Scan(ctx, &out)
 	return out, err
 }
 

@@ -62,8 +62,8 @@ func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *
 			return err
 		}
 	}
-	var routers []string
-	if err := tx.NewSelect().Table("router_agents").Column("router_id").Where("agent_id = ?", a.ID).Scan(ctx, &routers); err != nil {
+	routers, err := s.routerIDsOf(ctx, tx, a.ID)
+	if err != nil {
 		return err
 	}
 	ch.routers = append(ch.routers, routers...)

@@ -320,26 +320,28 @@ func TestAntiAffinityHoldsUnderManyAtOnce(t *testing.T) {
 func TestTheQuotaAuditHoldsWhileServersComeAndGo(t *testing.T) {
 	c := novatest.New(t)
 	flavor := c.Flavor("small")
+	var audits sync.WaitGroup
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		var ids []string
-		for range 10 {
-			ids = append(ids, c.Create(flavor, nil))
+	audits.Go(func() {
+		for n := 0; ; n++ {
+			if diff, err := c.Nova.AuditQuota(t.Context(), false); err != nil || len(diff) > 0 {
+				t.Errorf("audit %d: %v, %v", n, diff, err)
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
 		}
-		for _, id := range ids {
-			c.Must(204, 93, "member", "DELETE", "/servers/"+id, nil)
-		}
-	}()
-	for audits := 0; ; audits++ {
-		if diff, err := c.Nova.AuditQuota(t.Context(), false); err != nil || len(diff) > 0 {
-			t.Errorf("audit %d: %v, %v", audits, diff, err)
-		}
-		select {
-		case <-done:
-			return
-		default:
-		}
+	})
+	defer audits.Wait()
+	defer close(done)
+	var ids []string
+	for range 10 {
+		ids = append(ids, c.Create(flavor, nil))
+	}
+	for _, id := range ids {
+		c.Must(204, 93, "member", "DELETE", "/servers/"+id, nil)
 	}
 }
 

@@ -14,7 +14,7 @@ type counter struct {
 	InUse             int64
 }
 
-func (c counter) key() string { return c.OwnerID + "/" + c.Resource }
+func counterKey(owner, resource string) string { return owner + "/" + resource }
 
 // AuditQuota recounts what each project uses and returns, by owner and
 // resource, where the counters differ: have and should. With fix they are set
@@ -32,11 +32,12 @@ func (s *Service) AuditQuota(ctx context.Context, fix bool) (map[string][2]int64
 			return err
 		}
 		for _, c := range have {
-			want := should[c.key()]
+			key := counterKey(c.OwnerID, c.Resource)
+			want := should[key]
 			if c.InUse == want {
 				continue
 			}
-			diff[c.key()] = [2]int64{c.InUse, want}
+			diff[key] = [2]int64{c.InUse, want}
 			if !fix {
 				continue
 			}
@@ -74,9 +75,9 @@ func countServers(ctx context.Context, tx bun.Tx) (map[string]int64, error) {
 	err := tx.NewSelect().Model(&list).Column("project_id", "flavor").Where("deleted_at IS NULL").Scan(ctx)
 	n := map[string]int64{}
 	for _, srv := range list {
-		n[counter{OwnerID: srv.ProjectID, Resource: ResourceInstances}.key()]++
-		n[counter{OwnerID: srv.ProjectID, Resource: ResourceCores}.key()] += int64(srv.Flavor.VCPUs)
-		n[counter{OwnerID: srv.ProjectID, Resource: ResourceRAM}.key()] += int64(srv.Flavor.MemoryMB)
+		n[counterKey(srv.ProjectID, ResourceInstances)]++
+		n[counterKey(srv.ProjectID, ResourceCores)] += int64(srv.Flavor.VCPUs)
+		n[counterKey(srv.ProjectID, ResourceRAM)] += int64(srv.Flavor.MemoryMB)
 	}
 	return n, err
 }
