@@ -105,7 +105,7 @@ func (s *Service) answers(ctx context.Context, a *Agent) bool {
 // If the dead one lives after all, it learns that the router is not its own any
 // more with the next thing it hears.
 func (s *Service) moveRouters(ctx context.Context, dead *Agent) error {
-	routers, err := s.routerIDsOf(ctx, s.db, dead.ID)
+	routers, err := routerIDsOf(ctx, s.db, dead.ID)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *Service) moveRouter(ctx context.Context, dead *Agent, routerID string) 
 // moveNetworks gives the networks of a dead DHCP agent to agents that do not
 // serve them yet. Where there is none, they stay.
 func (s *Service) moveNetworks(ctx context.Context, dead *Agent) error {
-	nets, err := s.networkIDsOf(ctx, s.db, dead.ID)
+	nets, err := networkIDsOf(ctx, s.db, dead.ID)
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,13 @@ func (s *Service) deadAgents(ctx context.Context, agentType, table string, since
 	return out, nil
 }
 
-func (s *Service) routerIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
+func routerIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
 	var out []string
 	err := idb.NewSelect().Table("router_agents").Column("router_id").Where("agent_id = ?", agentID).Order("router_id").Scan(ctx, &out)
 	return out, err
 }
 
-func (s *Service) networkIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
+func networkIDsOf(ctx context.Context, idb bun.IDB, agentID string) ([]string, error) {
 	var out []string
 	err := idb.NewSelect().Table("network_agents").Column("network_id").Where("agent_id = ?", agentID).Order("network_id").Scan(ctx, &out)
 	return out, err

@@ -50,7 +50,7 @@ func (s *Service) orphanNetworks(ctx context.Context) ([]string, error) {
 // unscheduleAgent takes everything from an agent that it has by now. What it is
 // given meanwhile keeps its row from being deleted.
 func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *change) error {
-	nets, err := s.networkIDsOf(ctx, tx, a.ID)
+	nets, err := networkIDsOf(ctx, tx, a.ID)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (s *Service) unscheduleAgent(ctx context.Context, tx bun.Tx, a *Agent, ch *
 			return err
 		}
 	}
-	routers, err := s.routerIDsOf(ctx, tx, a.ID)
+	routers, err := routerIDsOf(ctx, tx, a.ID)
 	if err != nil {
 		return err
 	}
