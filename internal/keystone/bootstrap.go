@@ -269,7 +269,7 @@ func (s *Service) bootService(ctx context.Context, region string, want Bootstrap
 }
 
 func (s *Service) bootEndpoint(ctx context.Context, e *Endpoint) error {
-	if err := s.checkEndpointParts(ctx, e); err != nil {
+	if err := checkEndpoint(e); err != nil {
 		return err
 	}
 	if err := s.insertEndpoint(ctx, e); !lost(err) {

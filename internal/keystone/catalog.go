@@ -94,25 +94,7 @@ func (s *Service) CreateRegion(ctx context.Context, r *Region) error {
 	if len(r.ID) > 255 {
 		return fault.New(fault.BadRequest, "region id must have at most 255 characters")
 	}
-	if err := s.checkParentRegion(ctx, r); err != nil {
-		return err
-	}
 	return s.insertRegion(ctx, r)
-}
-
-// checkParentRegion refuses a parent that does not exist or is below the region.
-func (s *Service) checkParentRegion(ctx context.Context, r *Region) error {
-	for id, depth := r.ParentRegionID, 0; id != ""; depth++ {
-		if id == r.ID || depth > 100 {
-			return fault.New(fault.BadRequest, "region %s cannot be below itself", r.ID)
-		}
-		p, err := s.selectRegion(ctx, id)
-		if err != nil {
-			return err
-		}
-		id = p.ParentRegionID
-	}
-	return nil
 }
 
 // Region finds a region by id.
@@ -140,9 +122,6 @@ func (s *Service) UpdateRegion(ctx context.Context, id string, up RegionUpdate) 
 	var cols []string
 	if up.ParentRegionID != nil {
 		r.ParentRegionID, cols = *up.ParentRegionID, append(cols, "parent_region_id")
-		if err := s.checkParentRegion(ctx, r); err != nil {
-			return nil, err
-		}
 	}
 	if up.Description != nil {
 		r.Description, cols = *up.Description, append(cols, "description")
@@ -217,25 +196,11 @@ func (s *Service) DeleteCatalogService(ctx context.Context, id string) error {
 
 // CreateEndpoint adds e.
 func (s *Service) CreateEndpoint(ctx context.Context, e *Endpoint) error {
-	if err := s.checkEndpointParts(ctx, e); err != nil {
+	if err := checkEndpoint(e); err != nil {
 		return err
 	}
 	e.ID = ids.Hex()
 	return s.insertEndpoint(ctx, e)
-}
-
-func (s *Service) checkEndpointParts(ctx context.Context, e *Endpoint) error {
-	if err := checkEndpoint(e); err != nil {
-		return err
-	}
-	if _, err := s.selectCatalogService(ctx, e.ServiceID); err != nil {
-		return asBadRequest(err)
-	}
-	if e.RegionID == "" {
-		return nil
-	}
-	_, err := s.selectRegion(ctx, e.RegionID)
-	return asBadRequest(err)
 }
 
 // Endpoint finds an endpoint by id.
@@ -277,7 +242,7 @@ func (s *Service) UpdateEndpoint(ctx context.Context, id string, up EndpointUpda
 	if e.Extra.merge(up.Extra) {
 		cols = append(cols, "extra")
 	}
-	if err := s.checkEndpointParts(ctx, e); err != nil {
+	if err := checkEndpoint(e); err != nil {
 		return nil, err
 	}
 	return e, s.updateEndpoint(ctx, e, cols)

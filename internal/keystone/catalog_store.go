@@ -8,13 +8,49 @@ import (
 	"github.com/hastack/hastack/internal/fault"
 )
 
+// changeCatalog runs fn in a transaction that has raised the catalog's revision:
+// changes of the catalog come one after the other, whichever server makes them,
+// and what fn reads holds until its writes are in.
+func (s *Service) changeCatalog(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {
+	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := raise(ctx, tx, catalogRevision); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
 func (s *Service) insertRegion(ctx context.Context, r *Region) error {
-	return insert(ctx, s.db, r, "region", r.ID)
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := checkParentRegion(ctx, tx, r); err != nil {
+			return err
+		}
+		return insert(ctx, tx, r, "region", r.ID)
+	})
+}
+
+// checkParentRegion refuses a parent that does not exist or is below the region.
+func checkParentRegion(ctx context.Context, q bun.IDB, r *Region) error {
+	for id, depth := r.ParentRegionID, 0; id != ""; depth++ {
+		if id == r.ID || depth > 100 {
+			return fault.New(fault.BadRequest, "region %s cannot be below itself", r.ID)
+		}
+		p, err := findRegion(ctx, q, id)
+		if err != nil {
+			return err
+		}
+		id = p.ParentRegionID
+	}
+	return nil
+}
+
+func findRegion(ctx context.Context, q bun.IDB, id string) (*Region, error) {
+	r := new(Region)
+	return r, findOne(ctx, q, r, "region", id)
 }
 
 func (s *Service) selectRegion(ctx context.Context, id string) (*Region, error) {
-	r := new(Region)
-	return r, findOne(ctx, s.db, r, "region", id)
+	return findRegion(ctx, s.db, id)
 }
 
 func (s *Service) selectRegions(ctx context.Context, f Filter) ([]Region, error) {
@@ -22,11 +58,16 @@ func (s *Service) selectRegions(ctx context.Context, f Filter) ([]Region, error)
 }
 
 func (s *Service) updateRegion(ctx context.Context, r *Region, cols []string) error {
-	return update(ctx, s.db, r, "region", r.ID, r.ID, cols...)
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := checkParentRegion(ctx, tx, r); err != nil {
+			return err
+		}
+		return update(ctx, tx, r, "region", r.ID, r.ID, cols...)
+	})
 }
 
 func (s *Service) deleteRegion(ctx context.Context, id string) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
 		children, err := tx.NewSelect().Model((*Region)(nil)).Where("parent_region_id = ?", id).Count(ctx)
 		if err != nil {
 			return err
@@ -43,9 +84,9 @@ func (s *Service) deleteRegion(ctx context.Context, id string) error {
 }
 
 func (s *Service) insertCatalogService(ctx context.Context, c *CatalogService) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
 		return insert(ctx, tx, c, "service", c.Name)
-	}, catalogRevision)
+	})
 }
 
 func (s *Service) selectCatalogService(ctx context.Context, id string) (*CatalogService, error) {
@@ -58,25 +99,40 @@ func (s *Service) selectCatalogServices(ctx context.Context, f Filter) ([]Catalo
 }
 
 func (s *Service) updateCatalogService(ctx context.Context, c *CatalogService, cols []string) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
 		return update(ctx, tx, c, "service", c.ID, c.Name, cols...)
-	}, catalogRevision)
+	})
 }
 
 func (s *Service) deleteCatalogService(ctx context.Context, id string) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := remove(ctx, tx, (*CatalogService)(nil), "service", id); err != nil {
 			return err
 		}
 		_, err := tx.NewDelete().Model((*Endpoint)(nil)).Where("service_id = ?", id).Exec(ctx)
 		return err
-	}, catalogRevision)
+	})
 }
 
 func (s *Service) insertEndpoint(ctx context.Context, e *Endpoint) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := checkEndpointParts(ctx, tx, e); err != nil {
+			return err
+		}
 		return insert(ctx, tx, e, "endpoint", e.ID)
-	}, catalogRevision)
+	})
+}
+
+// checkEndpointParts refuses an endpoint whose service or region does not exist.
+func checkEndpointParts(ctx context.Context, q bun.IDB, e *Endpoint) error {
+	if err := findOne(ctx, q, new(CatalogService), "service", e.ServiceID); err != nil {
+		return asBadRequest(err)
+	}
+	if e.RegionID == "" {
+		return nil
+	}
+	_, err := findRegion(ctx, q, e.RegionID)
+	return asBadRequest(err)
 }
 
 func (s *Service) selectEndpoint(ctx context.Context, id string) (*Endpoint, error) {
@@ -89,15 +145,18 @@ func (s *Service) selectEndpoints(ctx context.Context, f Filter) ([]Endpoint, er
 }
 
 func (s *Service) updateEndpoint(ctx context.Context, e *Endpoint, cols []string) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := checkEndpointParts(ctx, tx, e); err != nil {
+			return err
+		}
 		return update(ctx, tx, e, "endpoint", e.ID, e.ID, cols...)
-	}, catalogRevision)
+	})
 }
 
 func (s *Service) deleteEndpoint(ctx context.Context, id string) error {
-	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
 		return remove(ctx, tx, (*Endpoint)(nil), "endpoint", id)
-	}, catalogRevision)
+	})
 }
 
 // selectCatalog reads the enabled services with their enabled endpoints.

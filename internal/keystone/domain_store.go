@@ -43,6 +43,16 @@ func (s *Service) updateDomain(ctx context.Context, d *Domain, cols []string) er
 	}, identityRevision)
 }
 
+// insertInDomain runs fn in a transaction in which the domain is not deleted.
+func (s *Service) insertInDomain(ctx context.Context, id string, fn func(ctx context.Context, tx bun.Tx) error) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := hold(ctx, tx, "domains", "domain", id); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
 // domainCascade removes what belongs to a domain, leaves first.
 var domainCascade = []string{
 	"DELETE FROM application_credential_roles WHERE application_credential_id IN (SELECT id FROM application_credentials WHERE user_id IN (SELECT id FROM users WHERE domain_id = ?0) OR project_id IN (SELECT id FROM projects WHERE domain_id = ?0))",

@@ -14,7 +14,9 @@ type membership struct {
 }
 
 func (s *Service) insertGroup(ctx context.Context, g *Group) error {
-	return insert(ctx, s.db, g, "group", g.Name)
+	return s.insertInDomain(ctx, g.DomainID, func(ctx context.Context, tx bun.Tx) error {
+		return insert(ctx, tx, g, "group", g.Name)
+	})
 }
 
 func (s *Service) selectGroup(ctx context.Context, id string) (*Group, error) {

@@ -15,10 +15,12 @@ type projectTag struct {
 }
 
 func (s *Service) insertProject(ctx context.Context, p *Project) error {
-	if len(p.Tags) == 0 {
-		return insert(ctx, s.db, p, "project", p.Name)
-	}
-	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.insertInDomain(ctx, p.DomainID, func(ctx context.Context, tx bun.Tx) error {
+		if p.ParentID != "" {
+			if err := hold(ctx, tx, "projects", "project", p.ParentID); err != nil {
+				return err
+			}
+		}
 		if err := insert(ctx, tx, p, "project", p.Name); err != nil {
 			return err
 		}
@@ -188,15 +190,16 @@ func (s *Service) deleteProjectTag(ctx context.Context, id, tag string) error {
 
 func (s *Service) deleteProject(ctx context.Context, id string) error {
 	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+		// The project goes first: who adds one below it holds it, and is counted.
+		if err := remove(ctx, tx, (*Project)(nil), "project", id); err != nil {
+			return err
+		}
 		n, err := tx.NewSelect().Model((*Project)(nil)).Where("parent_id = ?", id).Count(ctx)
 		if err != nil {
 			return err
 		}
 		if n > 0 {
 			return fault.New(fault.Forbidden, "cannot delete project %s since it is not a leaf in the hierarchy", id)
-		}
-		if err := remove(ctx, tx, (*Project)(nil), "project", id); err != nil {
-			return err
 		}
 		for _, q := range []string{
 			"DELETE FROM project_tags WHERE project_id = ?",

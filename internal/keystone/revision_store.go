@@ -121,6 +121,16 @@ func insert(ctx context.Context, q bun.IDB, model any, what, name string) error 
 	return conflict(err, what, name)
 }
 
+// hold keeps the row that a new one belongs to until the transaction ends; the
+// fault of a body that names it when it is gone.
+func hold(ctx context.Context, tx bun.Tx, table, what, id string) error {
+	n, err := db.Hold(ctx, tx, table, "id = ?", id)
+	if err == nil && n == 0 {
+		return fault.New(fault.BadRequest, "could not find %s: %s", what, id)
+	}
+	return err
+}
+
 func conflict(err error, what, name string) error {
 	if db.IsDuplicate(err) {
 		return fault.New(fault.Conflict, "conflict occurred attempting to store %s - duplicate entry: %s", what, name)

@@ -7,7 +7,9 @@ import (
 )
 
 func (s *Service) insertUser(ctx context.Context, u *User) error {
-	return insert(ctx, s.db, u, "user", u.Name)
+	return s.insertInDomain(ctx, u.DomainID, func(ctx context.Context, tx bun.Tx) error {
+		return insert(ctx, tx, u, "user", u.Name)
+	})
 }
 
 func (s *Service) selectUser(ctx context.Context, id string) (*User, error) {

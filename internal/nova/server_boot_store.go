@@ -6,6 +6,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/hastack/hastack/internal/nova/rpc"
+	"github.com/hastack/hastack/internal/nova/scheduler"
 	"github.com/hastack/hastack/internal/operation"
 )
 
@@ -40,9 +41,10 @@ func (s *Service) recordHost(ctx context.Context, op *operation.Op, srv *Server,
 
 // hostTaken tells whether the server's group keeps it off a host. Placements of
 // one group come one after the other: each writes the group's row before it
-// counts. A group that was deleted binds nobody.
+// counts. A group that was deleted binds nobody, nor does one whose policy is soft.
 func hostTaken(ctx context.Context, tx bun.Tx, srv *Server, host string) (bool, error) {
-	res, err := tx.NewRaw("UPDATE server_groups SET placements = placements + 1 WHERE id = ?", srv.GroupID).Exec(ctx)
+	res, err := tx.NewRaw("UPDATE server_groups SET placements = placements + 1 WHERE id = ? AND policy IN (?)",
+		srv.GroupID, bun.List([]string{scheduler.Affinity, scheduler.AntiAffinity})).Exec(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -1,9 +1,11 @@
 package keystoneapi_test
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 
 	. "github.com/hastack/hastack/internal/keystone/keystonetest"
@@ -399,6 +401,109 @@ func TestCatalogResources(t *testing.T) {
 	s.Must(204, "DELETE", "/services/"+svc, admin, nil)
 	s.Must(404, "GET", "/endpoints/"+ep, admin, nil)
 	s.Must(204, "DELETE", "/regions/two", admin, nil)
+}
+
+func TestACatalogEntryThatIsDeletedMeanwhileGetsNoEndpoint(t *testing.T) {
+	s := New(t)
+	admin := s.Admin()
+	for range 20 {
+		svc := s.Must(201, "POST", "/services", admin, M{"service": M{"type": "volumev3", "name": "cinder"}}).String("service", "id")
+		s.Must(201, "PUT", "/regions/two", admin, M{"region": M{}})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				e := M{"service_id": svc, "interface": "public", "url": "http://c", "region_id": "two"}
+				if r := s.Do("POST", "/endpoints", admin, M{"endpoint": e}); r.Status != 201 && r.Status != 400 {
+					t.Errorf("create endpoint: %d", r.Status)
+				}
+			})
+		}
+		wg.Go(func() {
+			if r := s.Do("POST", "/regions", admin, M{"region": M{"parent_region_id": "two"}}); r.Status != 201 && r.Status != 404 {
+				t.Errorf("create region below: %d", r.Status)
+			}
+		})
+		wg.Go(func() { s.Do("DELETE", "/regions/two", admin, nil) })
+		wg.Go(func() { s.Do("DELETE", "/services/"+svc, admin, nil) })
+		wg.Wait()
+		regions := map[string]bool{}
+		for _, r := range s.Must(200, "GET", "/regions", admin, nil).List("regions") {
+			regions[r["id"].(string)] = true
+		}
+		for _, r := range s.Must(200, "GET", "/regions?parent_region_id=two", admin, nil).List("regions") {
+			if !regions["two"] {
+				t.Fatalf("region %s is below one that is gone", r["id"])
+			}
+			s.Must(204, "DELETE", "/regions/"+r["id"].(string), admin, nil)
+		}
+		for _, e := range s.Must(200, "GET", "/endpoints", admin, nil).List("endpoints") {
+			if e["region_id"] == "two" && !regions["two"] {
+				t.Fatalf("endpoint %s is in a region that is gone", e["id"])
+			}
+		}
+		if n := len(s.Must(200, "GET", "/endpoints?service_id="+svc, admin, nil).List("endpoints")); n != 0 {
+			t.Fatalf("%d endpoints of a service that is gone", n)
+		}
+		if regions["two"] {
+			s.Must(204, "DELETE", "/regions/two", admin, nil)
+		}
+	}
+}
+
+func TestAProjectThatIsDeletedMeanwhileGetsNoChild(t *testing.T) {
+	s := New(t)
+	admin := s.Admin()
+	for range 20 {
+		parent := s.Must(201, "POST", "/projects", admin, M{"project": M{"name": "parent"}}).String("project", "id")
+		var wg sync.WaitGroup
+		for n := range 3 {
+			wg.Go(func() {
+				p := M{"name": fmt.Sprint("child", n), "parent_id": parent}
+				if r := s.Do("POST", "/projects", admin, M{"project": p}); r.Status != 201 && r.Status != 400 {
+					t.Errorf("create project: %d", r.Status)
+				}
+			})
+		}
+		wg.Go(func() {
+			if r := s.Do("DELETE", "/projects/"+parent, admin, nil); r.Status != 204 && r.Status != 403 {
+				t.Errorf("delete project: %d", r.Status)
+			}
+		})
+		wg.Wait()
+		gone := s.Do("GET", "/projects/"+parent, admin, nil).Status == 404
+		for _, p := range s.Must(200, "GET", "/projects?parent_id="+parent, admin, nil).List("projects") {
+			if gone {
+				t.Fatalf("project %s is below one that is gone", p["id"])
+			}
+			s.Must(204, "DELETE", "/projects/"+p["id"].(string), admin, nil)
+		}
+		if !gone {
+			s.Must(204, "DELETE", "/projects/"+parent, admin, nil)
+		}
+	}
+}
+
+func TestADomainThatIsDeletedMeanwhileGetsNothing(t *testing.T) {
+	s := New(t)
+	admin := s.Admin()
+	for range 20 {
+		d := s.Must(201, "POST", "/domains", admin, M{"domain": M{"name": "d", "enabled": false}}).String("domain", "id")
+		var wg sync.WaitGroup
+		for _, what := range []string{"user", "group", "project"} {
+			wg.Go(func() {
+				if r := s.Do("POST", "/"+what+"s", admin, M{what: M{"name": "x", "domain_id": d}}); r.Status != 201 && r.Status != 400 {
+					t.Errorf("create %s: %d", what, r.Status)
+				}
+			})
+		}
+		wg.Go(func() { s.Must(204, "DELETE", "/domains/"+d, admin, nil) })
+		wg.Wait()
+		for _, what := range []string{"users", "groups", "projects"} {
+			if n := len(s.Must(200, "GET", "/"+what+"?domain_id="+d, admin, nil).List(what)); n != 0 {
+				t.Fatalf("%d %s of a domain that is gone", n, what)
+			}
+		}
+	}
 }
 
 func TestProjectTags(t *testing.T) {
