@@ -18,6 +18,7 @@ import (
 type layerWatch struct {
 	clock   clock.Clock
 	zero    time.Time
+	every   time.Duration
 	ask     func(ctx context.Context, s *topology.Server) (map[string]string, error)
 	skip    []string // servers that are hit: what they say does not count
 	mu      sync.Mutex
@@ -30,11 +31,18 @@ type layerWatch struct {
 	wg      sync.WaitGroup
 }
 
-const layerEvery = 200 * time.Millisecond
+// layerEvery is the pause between two questions to one agent, layerShare what
+// each server adds to it: in a lab the watch takes its time from the same
+// processors as the cluster, so that many servers are asked less often.
+const (
+	layerEvery = 200 * time.Millisecond
+	layerShare = 15 * time.Millisecond
+)
 
 func watchLayers(ctx context.Context, t *Target, zero time.Time, skip []string, ask func(ctx context.Context, s *topology.Server) (map[string]string, error)) *layerWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &layerWatch{clock: t.Clock, zero: zero, ask: ask, skip: skip, faultAt: -1, first: -1,
+		every:  max(layerEvery, time.Duration(len(t.Topology.Servers))*layerShare),
 		before: map[string]string{}, noise: map[string]bool{}, stop: cancel}
 	for _, s := range t.Topology.Servers {
 		if !slices.Contains(skip, s.Name) {
@@ -44,15 +52,16 @@ func watchLayers(ctx context.Context, t *Target, zero time.Time, skip []string, 
 	return w
 }
 
+// loop asks until somebody has noticed the fault: the cluster heals undisturbed.
 func (w *layerWatch) loop(ctx context.Context, s *topology.Server) {
-	for {
+	for !w.noticed() {
 		try, cancel := context.WithTimeout(ctx, time.Second)
 		facts, err := w.ask(try, s)
 		cancel()
 		if err == nil {
 			w.note(s.Name, facts)
 		}
-		if sleep(ctx, w.clock, layerEvery) != nil {
+		if sleep(ctx, w.clock, w.every) != nil {
 			return
 		}
 	}
@@ -83,6 +92,8 @@ func short(s string) string {
 	}
 	return s[:min(len(s), 40)]
 }
+
+func (w *layerWatch) noticed() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.first >= 0 }
 
 func (w *layerWatch) fault(at time.Duration) { w.mu.Lock(); w.faultAt = at; w.mu.Unlock() }
 
