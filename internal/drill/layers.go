@@ -31,8 +31,8 @@ type layerWatch struct {
 	wg      sync.WaitGroup
 }
 
-// layerEvery is the pause between two questions to one agent, layerShare what
-// each server adds to it: in a lab the watch takes its time from the same
+// layerEvery is the pause between two questions to one agent, and layerShare per
+// server when that is longer: in a lab the watch takes its time from the same
 // processors as the cluster, so that many servers are asked less often.
 const (
 	layerEvery = 200 * time.Millisecond

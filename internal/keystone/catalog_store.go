@@ -2,6 +2,7 @@ package keystone
 
 import (
 	"context"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -59,8 +60,10 @@ func (s *Service) selectRegions(ctx context.Context, f Filter) ([]Region, error)
 
 func (s *Service) updateRegion(ctx context.Context, r *Region, cols []string) error {
 	return s.changeCatalog(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := checkParentRegion(ctx, tx, r); err != nil {
-			return err
+		if slices.Contains(cols, "parent_region_id") {
+			if err := checkParentRegion(ctx, tx, r); err != nil {
+				return err
+			}
 		}
 		return update(ctx, tx, r, "region", r.ID, r.ID, cols...)
 	})

@@ -43,7 +43,8 @@ func (s *Service) updateDomain(ctx context.Context, d *Domain, cols []string) er
 	}, identityRevision)
 }
 
-// insertInDomain runs fn in a transaction in which the domain is not deleted.
+// insertInDomain runs fn in a transaction that holds the domain; a domain that
+// does not exist is a BadRequest.
 func (s *Service) insertInDomain(ctx context.Context, id string, fn func(ctx context.Context, tx bun.Tx) error) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := hold(ctx, tx, "domains", "domain", id); err != nil {

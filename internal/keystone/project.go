@@ -69,9 +69,6 @@ func (s *Service) CreateProject(ctx context.Context, p *Project) error {
 			return fault.New(fault.Forbidden, "cannot create a project in a branch containing a disabled project")
 		}
 	}
-	if _, err := s.selectDomain(ctx, p.DomainID); err != nil {
-		return asBadRequest(err)
-	}
 	p.ID, p.CreatedAt = ids.Hex(), s.clock.Now()
 	return s.insertProject(ctx, p)
 }

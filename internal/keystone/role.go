@@ -31,11 +31,6 @@ func (s *Service) CreateRole(ctx context.Context, r *Role) error {
 	if err := checkName("role", r.Name, 255); err != nil {
 		return err
 	}
-	if r.DomainID != "" {
-		if _, err := s.selectDomain(ctx, r.DomainID); err != nil {
-			return asBadRequest(err)
-		}
-	}
 	r.ID, r.CreatedAt = ids.Hex(), s.clock.Now()
 	return s.insertRole(ctx, r)
 }

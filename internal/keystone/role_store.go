@@ -13,6 +13,11 @@ import (
 // role yet: the roles in memory must know it when it is assigned.
 func (s *Service) insertRole(ctx context.Context, r *Role) error {
 	return s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if r.DomainID != "" {
+			if err := hold(ctx, tx, "domains", "domain", r.DomainID); err != nil {
+				return err
+			}
+		}
 		return insert(ctx, tx, r, "role", r.Name)
 	}, identityRevision)
 }

@@ -40,9 +40,6 @@ func (s *Service) CreateUser(ctx context.Context, u *User, password *config.Secr
 	if err := checkName("user", u.Name, 255); err != nil {
 		return err
 	}
-	if _, err := s.selectDomain(ctx, u.DomainID); err != nil {
-		return asBadRequest(err)
-	}
 	if u.ID == "" {
 		u.ID = ids.Hex()
 	}
