@@ -190,6 +190,16 @@ func (g *galera) recent() (Galera, error, bool) {
 	return g.last, nil, known
 }
 
+// States of a member, wsrep_local_state_comment.
+const (
+	galeraSynced = "Synced"
+	galeraDonor  = "Donor/Desynced" // gives another a copy
+)
+
+// refusingDonor tells that the member takes itself for a donor and no
+// statements, which a donor otherwise does.
+func (s *Galera) refusingDonor() bool { return s.Primary && !s.Ready && s.State == galeraDonor }
+
 // writable tells why new writes may not go to this member; nil when they may.
 // A donor serves: the copy that it gives away does not stop it.
 func (s *Galera) writable() error {
@@ -198,7 +208,7 @@ func (s *Galera) writable() error {
 		return errors.New("no quorum")
 	case !s.Ready:
 		return errors.New("not ready")
-	case s.State != "Synced" && s.State != "Donor/Desynced":
+	case s.State != galeraSynced && s.State != galeraDonor:
 		return fmt.Errorf("state %s", s.State)
 	case s.Flush != 1:
 		return fmt.Errorf("innodb_flush_log_at_trx_commit is %d, which loses acknowledged writes", s.Flush)

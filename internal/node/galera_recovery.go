@@ -28,7 +28,8 @@ import (
 // cannot be seen.
 //
 // It also takes a member out whose disk is full, before its writes fail, and
-// restarts one that fell out of a cluster that goes on.
+// restarts one that fell out of a cluster that goes on, or that refuses
+// statements for the sake of a copy that nobody takes.
 type galeraRecovery struct {
 	name    string
 	members []string
@@ -136,7 +137,7 @@ func (r *galeraRecovery) step(ctx context.Context) error {
 	others, missing := r.askOthers(ctx)
 	for name, g := range others {
 		if g.Primary {
-			return r.rejoin(ctx, own, name)
+			return r.rejoin(ctx, own, others, name)
 		}
 	}
 	r.outSince = time.Time{}
@@ -337,7 +338,7 @@ func (r *galeraRecovery) spare(ctx context.Context, own Galera) error {
 }
 
 // rejoin brings this member back into a cluster that serves elsewhere.
-func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, serving string) error {
+func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, others map[string]*Galera, serving string) error {
 	r.agreed = ""
 	switch why := r.host.held(); {
 	case why == heldFull && !r.host.roomy():
@@ -352,9 +353,10 @@ func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, serving string)
 	if err != nil {
 		return err
 	}
-	// One that starts is on its way; one that answers and is not connected, or
-	// found itself different from the others, is not.
-	if stopped || own.Cluster == "" || own.State != "Disconnected" && own.State != "Inconsistent" {
+	// One that starts is on its way; one that answers and is not connected,
+	// found itself different from the others, or hangs as a donor, is not.
+	stuck := r.stuckDonor(own, others)
+	if stopped || own.Cluster == "" || own.State != "Disconnected" && own.State != "Inconsistent" && !stuck {
 		r.outSince = time.Time{}
 		if stopped {
 			r.wait(ctx, "somebody stopped the database: systemctl start mariadb")
@@ -370,8 +372,37 @@ func (r *galeraRecovery) rejoin(ctx context.Context, own Galera, serving string)
 	}
 	r.outSince = time.Time{}
 	r.log.WarnContext(ctx, "this member fell out of the database cluster and is restarted", "state", own.State, "serving", serving)
-	if err := r.host.stop(ctx, true); err != nil {
+	// A donor is still a member: it takes its leave, so that nobody waits for it.
+	if err := r.host.stop(ctx, !stuck); err != nil {
 		return err
 	}
 	return r.host.start(ctx)
+}
+
+// stuckDonor tells that this member keeps refusing statements as a donor,
+// although all others of its component have their data: nobody is left whom the
+// copy could be for. Galera forgets to end the transfer when members lose sight
+// of each other in its midst (codership/galera issues 133 and 580). Of several
+// such members the first is restarted, the others wait for it.
+func (r *galeraRecovery) stuckDonor(own Galera, others map[string]*Galera) bool {
+	if !own.refusingDonor() {
+		return false
+	}
+	synced, stuck := 0, 0
+	before := true // in the order of members
+	for _, m := range r.members {
+		g := others[m]
+		switch {
+		case m == r.name:
+			before = false
+		case g == nil:
+		case g.refusingDonor() && before:
+			return false
+		case g.refusingDonor():
+			stuck++
+		case g.Primary && g.Ready && g.State == galeraSynced:
+			synced++
+		}
+	}
+	return synced > 0 && own.Size == 1+synced+stuck
 }

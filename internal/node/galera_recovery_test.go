@@ -29,8 +29,10 @@ type fakeMember struct {
 	unreachable                   bool
 	unknown                       bool // its position, as while it recovers
 	view, ordered                 bool
+	state                         string // "" is Synced; in any other it refuses statements
 	hold                          string
 	starts                        int
+	stops                         []time.Time
 }
 
 type fakeCluster struct {
@@ -63,7 +65,10 @@ func (m *fakeMember) status() Galera {
 	if !m.primary {
 		return Galera{}
 	}
-	return Galera{Ready: true, Primary: true, State: "Synced", Size: m.all.serving(), Cluster: m.uuid, Committed: m.seqno}
+	if m.state != "" {
+		return Galera{Primary: true, State: m.state, Size: m.all.serving(), Cluster: m.uuid, Committed: m.seqno}
+	}
+	return Galera{Ready: true, Primary: true, State: galeraSynced, Size: m.all.serving(), Cluster: m.uuid, Committed: m.seqno}
 }
 
 func (c *fakeCluster) serving() (n int) {
@@ -145,8 +150,12 @@ func (m *fakeMember) room() error {
 }
 func (m *fakeMember) roomy() bool                           { return !m.full }
 func (m *fakeMember) stopped(context.Context) (bool, error) { return !m.running, nil }
-func (m *fakeMember) stop(context.Context, bool) error {
-	m.running, m.primary = false, false
+func (m *fakeMember) stop(_ context.Context, hard bool) error {
+	if hard && m.primary {
+		m.all.t.Errorf("%s is killed, and the others have to find out", m.name)
+	}
+	m.running, m.primary, m.state = false, false, ""
+	m.stops = append(m.stops, m.all.clock.Now())
 	return nil
 }
 
@@ -313,5 +322,63 @@ func TestTheLastMemberStaysInSpiteOfAFullDisk(t *testing.T) {
 	c.steps(20)
 	if !c.members[0].running {
 		t.Error("nobody serves any more")
+	}
+}
+
+// A cluster that serves, in which the members have these states; "" is in sync.
+func servingCluster(t *testing.T, states ...string) *fakeCluster {
+	t.Helper()
+	c := newFakeCluster(t, make([]int64, len(states))...)
+	for i, m := range c.members {
+		m.primary, m.state = true, states[i]
+	}
+	return c
+}
+
+func TestADonorThatNobodyTakesACopyOfIsRestarted(t *testing.T) {
+	for _, states := range [][]string{{"", "", galeraDonor}, {galeraDonor, ""}, {galeraDonor, galeraDonor, ""}, {"", galeraDonor, "", galeraDonor, galeraDonor}} {
+		c := servingCluster(t, states...)
+		c.steps(10)
+		for _, m := range c.members {
+			if m.starts > 0 {
+				t.Errorf("%q: %s was restarted before anybody could have ended by itself", states, m.name)
+			}
+		}
+		c.steps(100)
+		var last time.Time
+		for i, m := range c.members {
+			if m.state != "" || !m.primary || m.starts != len(m.stops) || (m.starts == 1) != (states[i] == galeraDonor) {
+				t.Errorf("%q: %s is %q after %d starts", states, m.name, m.state, m.starts)
+			}
+			for _, at := range m.stops {
+				if at.Sub(last) < recoveryOut {
+					t.Errorf("%q: two members were stopped within %v", states, at.Sub(last))
+				}
+				last = at
+			}
+		}
+	}
+}
+
+func TestADonorIsLeftAloneWhileACopyMayBeTaken(t *testing.T) {
+	for name, states := range map[string][]string{
+		"another joins":              {"", "Joining", galeraDonor},
+		"another catches up":         {"", "Joined", galeraDonor},
+		"nobody else has the data":   {"Joining", "Joining", galeraDonor},
+		"all take themselves for it": {galeraDonor, galeraDonor, galeraDonor},
+	} {
+		c := servingCluster(t, states...)
+		c.steps(100)
+		for _, m := range c.members {
+			if m.starts > 0 {
+				t.Errorf("%s: %s was restarted", name, m.name)
+			}
+		}
+	}
+	c := servingCluster(t, "", "Joining", galeraDonor)
+	c.members[1].unreachable = true // its agent; the copy goes on
+	c.steps(100)
+	if c.members[2].starts > 0 {
+		t.Error("restarted although nobody knows of a member of the component")
 	}
 }
