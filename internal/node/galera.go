@@ -196,10 +196,6 @@ const (
 	galeraDonor  = "Donor/Desynced" // gives another a copy
 )
 
-// refusingDonor tells that the member takes itself for a donor and no
-// statements, which a donor otherwise does.
-func (s *Galera) refusingDonor() bool { return s.Primary && !s.Ready && s.State == galeraDonor }
-
 // writable tells why new writes may not go to this member; nil when they may.
 // A donor serves: the copy that it gives away does not stop it.
 func (s *Galera) writable() error {
