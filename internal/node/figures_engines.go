@@ -88,7 +88,7 @@ func galeraFigures() []figure {
 	return []figure{
 		{"hastack_galera_ready", "1 if the database takes statements.", gauge, nil, of(func(g *Galera) float64 { return truth(g.Ready) })},
 		{"hastack_galera_primary", "1 if the database is in the part of its cluster that has quorum.", gauge, nil, of(func(g *Galera) float64 { return truth(g.Primary) })},
-		{"hastack_galera_synced", "1 if the database has all that the cluster has.", gauge, nil, of(func(g *Galera) float64 { return truth(g.State == "Synced") })},
+		{"hastack_galera_synced", "1 if the database has all that the cluster has.", gauge, nil, of(func(g *Galera) float64 { return truth(g.State == galeraSynced) })},
 		{"hastack_galera_cluster_size", "Members of the database's part of the cluster.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.Size) })},
 		{"hastack_galera_members", "Members that the cluster should have.", gauge, nil, of(func(g *Galera) float64 { return float64(g.Members) })},
 		{"hastack_galera_receive_queue", "Write sets that wait to be applied here.", gauge, nil, answered(func(g *Galera) float64 { return float64(g.ReceiveQueue) })},

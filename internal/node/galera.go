@@ -196,6 +196,9 @@ const (
 	galeraDonor  = "Donor/Desynced" // gives another a copy
 )
 
+// InSync tells that the member has all that the cluster has, and takes statements.
+func (s *Galera) InSync() bool { return s.Ready && s.State == galeraSynced }
+
 // writable tells why new writes may not go to this member; nil when they may.
 // A donor serves: the copy that it gives away does not stop it.
 func (s *Galera) writable() error {

@@ -25,7 +25,7 @@ func (r *galeraRecovery) stuckDonor(own Galera, others map[string]*Galera) bool 
 			return false
 		case g.refusingDonor():
 			stuck++
-		case g.Primary && g.Ready && g.State == galeraSynced:
+		case g.Primary && g.InSync():
 			synced++
 		}
 	}

@@ -99,7 +99,7 @@ func (j *judge) database() {
 		case !g.Primary:
 			j.problem(name, anchorQuorum, time.Time{}, "the database is cut off from the majority")
 			return false
-		case g.State != "Synced" || !g.Ready:
+		case !g.InSync():
 			j.problem(name, anchorNotSynced, time.Time{}, "the database is not in sync: %s", g.State)
 			return false
 		}
