@@ -116,7 +116,7 @@ func (c *cgroups) share(servers int) error {
 			{"", "cpu.max", fmt.Sprintf("%d %d", cpuPeriod*labPercent()/100, cpuPeriod)},
 		}
 	}
-	return errors.Join(c.set("", settings), c.set(fabricName, weightSettings(c.v2, fabricWeight)))
+	return errors.Join(c.set("", settings), c.ration("", labRealtime), c.set(fabricName, weightSettings(c.v2, fabricWeight)))
 }
 
 // fabricWeight is of what carries the legs over: no server waits for another's

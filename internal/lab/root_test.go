@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -179,6 +180,7 @@ func TestLab(t *testing.T) {
 		t.Errorf("node02 is %q", got)
 	}
 	t.Run("each has its own control groups", func(t *testing.T) { b.sub(t).ownGroups() })
+	t.Run("real time for those who ask", func(t *testing.T) { b.sub(t).realTime() })
 	t.Run("a leg takes over", func(t *testing.T) { b.sub(t).legTakesOver() })
 	t.Run("a switch takes every leg of it", func(t *testing.T) { b.sub(t).switchIsCut() })
 	t.Run("a loop is opened", func(t *testing.T) { b.sub(t).loopIsOpened() })
@@ -207,6 +209,17 @@ func (b *bench) ownGroups() {
 	}
 	if got := b.run("node02", "systemctl is-active sleeper"); got != "active" {
 		b.Errorf("the sleeper of node02 is %s", got)
+	}
+}
+
+// realTime asks for what keepalived asks for: a server has it where the machine
+// itself does.
+func (b *bench) realTime() {
+	const ask = "chrt --fifo 20 true 2>/dev/null && echo granted || echo refused"
+	machine, err := exec.Command("/bin/sh", "-c", ask).Output()
+	b.must(err)
+	if got := b.run("node03", ask); got != strings.TrimSpace(string(machine)) {
+		b.Errorf("real-time scheduling is %s on node03, %s on the machine", got, machine)
 	}
 }
 

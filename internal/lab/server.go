@@ -293,8 +293,11 @@ func (l *Lab) boot(ctx context.Context, s *state, server string) error {
 	if err != nil {
 		return err
 	}
-	lim := l.limits(server)
-	if err := l.cgroups.limit(server, lim.MemoryMB, lim.CPUPercent, weight(l.topology.Server(server))); err != nil {
+	lim, of := l.limits(server), l.topology.Server(server)
+	if err := l.cgroups.limit(server, lim.MemoryMB, lim.CPUPercent, weight(of)); err != nil {
+		return err
+	}
+	if err := l.cgroups.ration(server, realtime(l.topology, of)); err != nil {
 		return err
 	}
 	dir := l.serverDir(server)
