@@ -21,9 +21,9 @@ const (
 	// baselineTime is how long the probes run before the fault. A request that
 	// fails in it rejects the round: the cloud was not well before.
 	baselineTime = 3 * time.Second
-	// maxStall is how long the prober itself may be kept from running, from
-	// the baseline to the end of the round: more is the machine's, not the
-	// cloud's.
+	// maxStall is how long the prober itself, or a processor with whatever is on
+	// it, may be kept from running, from the baseline to the end of the round:
+	// more is the machine's, not the cloud's.
 	maxStall = 250 * time.Millisecond
 	// maxSteal is the share of processor time that the machine below may take
 	// over the round.
@@ -37,9 +37,16 @@ const (
 func Rules() []string {
 	return []string{
 		fmt.Sprintf("a request failed in the %v before the fault", baselineTime),
-		fmt.Sprintf("the prober itself was kept from running for more than %v", maxStall),
+		fmt.Sprintf("the prober itself, or a processor of the machine, was kept from running for more than %v", maxStall),
 		fmt.Sprintf("the machine below took more than %.0f %% of the processor time", maxSteal*100),
 	}
+}
+
+// noise is what the machine did to a round.
+type noise struct {
+	stall      time.Duration // of the prober
+	standstill time.Duration // of a processor
+	steal      float64       // share of processor time
 }
 
 // A canary measures how long a goroutine that wants to run every 10 ms does
@@ -75,23 +82,25 @@ func (k *canary) loop(ctx context.Context) {
 }
 
 // end returns the longest stall and the share of stolen processor time.
-func (k *canary) end() (stall time.Duration, steal float64) {
+func (k *canary) end() noise {
 	k.stop()
 	<-k.done
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.worst, readCPU().stealSince(k.stat)
+	return noise{stall: k.worst, steal: readCPU().stealSince(k.stat)}
 }
 
 // rejection is why a round's times do not count, "" if they do.
-func rejection(baseline window, stall time.Duration, steal float64) string {
+func rejection(baseline window, n noise) string {
 	switch {
 	case baseline.failed > 0:
 		return fmt.Sprintf("%d requests failed in the %v before the fault", baseline.failed, baselineTime)
-	case stall > maxStall:
-		return fmt.Sprintf("the prober was kept from running for %v", stall.Round(time.Millisecond))
-	case steal > maxSteal:
-		return fmt.Sprintf("the machine below took %.0f %% of the processor time", steal*100)
+	case n.stall > maxStall:
+		return fmt.Sprintf("the prober was kept from running for %v", n.stall.Round(time.Millisecond))
+	case n.standstill > maxStall:
+		return fmt.Sprintf("a processor of the machine was kept from running for %v", n.standstill.Round(time.Millisecond))
+	case n.steal > maxSteal:
+		return fmt.Sprintf("the machine below took %.0f %% of the processor time", n.steal*100)
 	}
 	return ""
 }

@@ -52,6 +52,7 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	w := &roundRun{Run: r, fault: f, tag: tag, first: first}
 	w.rec = Round{Started: r.target.Clock.Now(), AlarmWanted: first && len(f.Alarms) > 0 && !r.opts.NoAlarms}
 	canary := startCanary(ctx, r.target.Clock)
+	still := startStandstill(ctx, r.target.Clock)
 	w.probes = startProbes(ctx, r.target.Clock, r.allProbes(tag))
 	w.vips = watchVIPs(ctx, r.target.Clock, w.probes.zero, r.target.Topology.VIPs, look)
 	w.alarms = watchAlarms(ctx, r.target.Clock, w.probes.zero, r.target.askMonitors)
@@ -72,7 +73,8 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	if at, what := w.layers.end(); at >= 0 {
 		w.rec.DetectedMS, w.rec.DetectedBy = ms(at-w.faultAt), what
 	}
-	stall, steal := canary.end()
+	noise := canary.end()
+	noise.standstill = still.end()
 	if w.boots != nil {
 		w.rec.Boots = w.boots.end()
 	}
@@ -80,12 +82,12 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	w.rec.Alarms = w.alarms.end()
 	w.rec.Acked = r.ledger.count(stateAcked) - acked
 	w.rec.FaultMS, w.rec.HealMS, w.rec.EndMS = ms(w.faultAt), ms(w.healAt-w.faultAt), ms(w.endAt-w.faultAt)
-	w.rec.StallProber, w.rec.Steal = ms(stall), steal
+	w.rec.StallProber, w.rec.Standstill, w.rec.Steal = ms(noise.stall), ms(noise.standstill), noise.steal
 	w.rec.describe(series, w.faultAt, w.healAt, w.healedAt, w.endAt)
 	// The baseline is judged by first tries that had ended before the fault.
 	baseline := joined(series, -1, w.faultAt, false, func(p *probe) bool { return p.group != groupReach })
 	baseline.failed = endedBefore(series, w.faultAt)
-	w.rec.Rejected = rejection(baseline, stall, steal)
+	w.rec.Rejected = rejection(baseline, noise)
 	return w.rec, err
 }
 

@@ -3,9 +3,12 @@ package drill
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/hastack/hastack/internal/clock"
 )
 
 func at(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
@@ -81,11 +84,13 @@ func TestPercentileIsNearestRank(t *testing.T) {
 func TestRejectionRulesAreTheOnesTold(t *testing.T) {
 	for _, c := range []struct {
 		failed   int
-		stall    time.Duration
-		steal    float64
+		noise    noise
 		rejected bool
-	}{{0, maxStall, maxSteal, false}, {1, 0, 0, true}, {0, maxStall + 1, 0, true}, {0, 0, maxSteal + .01, true}} {
-		if got := rejection(window{failed: c.failed}, c.stall, c.steal); (got != "") != c.rejected {
+	}{
+		{0, noise{maxStall, maxStall, maxSteal}, false}, {1, noise{}, true}, {0, noise{stall: maxStall + 1}, true},
+		{0, noise{standstill: maxStall + 1}, true}, {0, noise{steal: maxSteal + .01}, true},
+	} {
+		if got := rejection(window{failed: c.failed}, c.noise); (got != "") != c.rejected {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}
@@ -173,5 +178,19 @@ func TestFlattenKeepsWordsFlagsAndMembers(t *testing.T) {
 		if into[k] != v {
 			t.Errorf("%s = %q, want %q", k, into[k], v)
 		}
+	}
+}
+
+// A program that comes before the measuring thread keeps it from running, as
+// the machine below does when it gives the processor to somebody else.
+func TestStandstillIsSeenFromOneProcessor(t *testing.T) {
+	if err := exec.Command("chrt", "--fifo", "50", "true").Run(); err != nil {
+		t.Skip("this machine gives nobody real-time scheduling: ", err)
+	}
+	s := startStandstill(t.Context(), clock.System)
+	time.Sleep(100 * time.Millisecond) // its threads have begun
+	err := exec.Command("timeout", "0.3", "chrt", "--fifo", "50", "taskset", "--cpu-list", "0", "sh", "-c", "while :; do :; done").Run()
+	if got := s.end(); got < 200*time.Millisecond {
+		t.Errorf("a processor was kept for 300 ms, the measure says %v (%v)", got, err)
 	}
 }
