@@ -209,7 +209,8 @@ WantedBy=sockets.target
 `
 
 // nodeUnit runs as root: sockets of the engines and of systemd are root's. It
-// keeps only the right to read what it watches.
+// keeps only the right to read what it watches. It judges the engines for the
+// load balancers, so that on a busy server it runs no later than they do.
 const nodeUnit = `# Written by hastack deploy; changes made here are drift and are undone.
 [Unit]
 Description=Hastack node agent, release %[2]s
@@ -227,6 +228,8 @@ RestartSec=100ms
 WatchdogSec=15
 TimeoutStopSec=10
 MemoryMax=192M
+Nice=-10
+CPUWeight=1000
 OOMScoreAdjust=-500
 LimitNOFILE=4096
 TasksMax=256

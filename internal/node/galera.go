@@ -70,7 +70,10 @@ type Galera struct {
 // Limits of the look at the database. A load balancer gives the whole answer
 // 700 ms. Late is not dead: on a busy machine a healthy database may miss an
 // answer; one that has been silent for galeraLate is what its fellows expel.
+// galeraAsked is how often a load balancer asks: what lies further between two
+// looks is a time in which this agent did not run, and no silence.
 const (
+	galeraAsked   = 500 * time.Millisecond
 	galeraAnswers = 500 * time.Millisecond
 	galeraCached  = 100 * time.Millisecond
 	galeraLate    = 1500 * time.Millisecond
@@ -90,7 +93,7 @@ type galera struct {
 	last Galera
 	at   time.Time
 	why  error     // last is not known
-	good time.Time // when the database last answered, zero once it refused
+	good time.Time // its silence counts from here; zero once it refused
 	late bool      // the last look ran into its limit, and others follow it
 
 	paused     int64 // for FlowControl, guarded by look
@@ -160,10 +163,13 @@ func (g *galera) chase(ctx context.Context) {
 func (g *galera) lookNow(ctx context.Context) (late bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), galeraAnswers)
 	defer cancel()
+	began := g.clock.Now()
 	seen, err := g.ask(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.at, g.why = g.clock.Now(), err
+	ended := g.clock.Now()
+	deaf := max(0, began.Sub(g.at)-galeraAsked) + max(0, ended.Sub(began)-galeraAnswers)
+	g.at, g.why = ended, err
 	g.late = errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case err == nil:
@@ -171,6 +177,8 @@ func (g *galera) lookNow(ctx context.Context) (late bool) {
 		g.last, g.good = seen, g.at
 	case !g.late: // a dead one refuses, and is believed at once
 		g.good = time.Time{}
+	case !g.good.IsZero():
+		g.good = g.good.Add(deaf)
 	}
 	return g.late
 }
@@ -179,7 +187,11 @@ func (g *galera) recent() (Galera, error, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.clock.Now()
-	if g.late && now.Sub(g.good) < galeraLate {
+	heard := g.at.Add(galeraCached + galeraAnswers) // a look beyond its limit hears no more
+	if heard.After(now) {
+		heard = now
+	}
+	if g.late && heard.Sub(g.good) < galeraLate {
 		return g.last, nil, true
 	}
 	age := now.Sub(g.at)

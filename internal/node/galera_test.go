@@ -79,3 +79,46 @@ func TestSilentDatabaseIsGivenUpInTime(t *testing.T) {
 		expect("well at last", http.StatusOK)
 	})
 }
+
+// An agent that waits for a processor sees its own limits pass. What it did not
+// listen to is no silence of the database.
+func TestTimeThatTheAgentDidNotRunIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		var starved atomic.Int64 // for how long a look goes on after its limit
+		ask := func(ctx context.Context) (Galera, error) {
+			s, err := m.ask(ctx)
+			time.Sleep(time.Duration(starved.Load()))
+			return s, err
+		}
+		g := &galera{cfg: &GaleraConfig{}, clock: clock.System, ask: ask, host: roomy{}}
+		expect := func(when string, want int) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/galera", nil))
+			if w.Code != want {
+				t.Errorf("%s: %d, want %d", when, w.Code, want)
+			}
+		}
+		expect("well", http.StatusOK)
+		time.Sleep(3 * time.Second) // nobody asked
+		m.mood.Store("silent")
+		expect("one look was late, after none for three seconds", http.StatusOK)
+		m.mood.Store("")
+		time.Sleep(galeraAnswers + 2*galeraCached)
+		expect("well again", http.StatusOK)
+		m.mood.Store("silent")
+		time.Sleep(2 * galeraCached)
+		starved.Store(int64(4 * time.Second))
+		expect("a look that took four seconds", http.StatusOK)
+		expect("and right after it", http.StatusOK)
+		time.Sleep(2 * time.Second)
+		expect("while the next one takes so long", http.StatusOK)
+		starved.Store(0)
+		time.Sleep(3*time.Second + galeraLate)
+		expect("silent while the agent ran", http.StatusServiceUnavailable)
+		m.mood.Store("")
+		time.Sleep(galeraAnswers + 5*galeraCached)
+		expect("well at last", http.StatusOK)
+	})
+}
