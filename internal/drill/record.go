@@ -138,7 +138,7 @@ type Round struct {
 	Probes      []ProbeResult `json:"probes"`
 	Timeline    Timeline      `json:"timeline"`
 	StallProber int64         `json:"prober_stall_ms"`
-	Standstill  int64         `json:"standstill_ms,omitempty"` // of a processor, in a lab
+	Standstill  int64         `json:"standstill_ms,omitempty"` // of a processor, 0 where it is not measured
 	Steal       float64       `json:"steal"`
 	Rejected    string        `json:"rejected,omitempty"`
 	// Failures are the first and the last requests that failed.

@@ -49,45 +49,49 @@ type noise struct {
 	steal      float64       // share of processor time
 }
 
-// A canary measures how long a goroutine that wants to run every 10 ms does
-// not.
+// A canary measures how long what wants to run every 10 ms does not: a goroutine
+// of the prober, and a thread on each processor.
 type canary struct {
-	clock clock.Clock
-	mu    sync.Mutex // guards worst
-	worst time.Duration
-	stop  context.CancelFunc
-	done  chan struct{}
-	stat  cpuTimes
+	clock      clock.Clock
+	mu         sync.Mutex // guards stall and standstill
+	stall      time.Duration
+	standstill time.Duration
+	stop       context.CancelFunc
+	done       sync.WaitGroup
+	stat       cpuTimes
 }
 
 const canaryEvery = 10 * time.Millisecond
 
 func startCanary(ctx context.Context, c clock.Clock) *canary {
 	ctx, cancel := context.WithCancel(ctx)
-	k := &canary{clock: c, stop: cancel, done: make(chan struct{}), stat: readCPU()}
-	go k.loop(ctx)
+	k := &canary{clock: c, stop: cancel, stat: readCPU()}
+	k.done.Go(func() {
+		k.measure(&k.stall, func() error { return sleep(ctx, c, canaryEvery) })
+	})
+	k.watchProcessors(ctx)
 	return k
 }
 
-func (k *canary) loop(ctx context.Context) {
-	defer close(k.done)
-	last := k.clock.Now()
-	for sleep(ctx, k.clock, canaryEvery) == nil {
+// measure keeps in worst by how much a pause was longer than canaryEvery, until
+// a pause fails.
+func (k *canary) measure(worst *time.Duration, pause func() error) {
+	for last := k.clock.Now(); pause() == nil; {
 		now := k.clock.Now()
 		k.mu.Lock()
-		k.worst = max(k.worst, now.Sub(last)-canaryEvery)
+		*worst = max(*worst, now.Sub(last)-canaryEvery)
 		k.mu.Unlock()
 		last = now
 	}
 }
 
-// end returns the longest stall and the share of stolen processor time.
+// end returns the longest stalls and the share of stolen processor time.
 func (k *canary) end() noise {
 	k.stop()
-	<-k.done
+	k.done.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return noise{stall: k.worst, steal: readCPU().stealSince(k.stat)}
+	return noise{stall: k.stall, standstill: k.standstill, steal: readCPU().stealSince(k.stat)}
 }
 
 // rejection is why a round's times do not count, "" if they do.

@@ -52,7 +52,6 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 	w := &roundRun{Run: r, fault: f, tag: tag, first: first}
 	w.rec = Round{Started: r.target.Clock.Now(), AlarmWanted: first && len(f.Alarms) > 0 && !r.opts.NoAlarms}
 	canary := startCanary(ctx, r.target.Clock)
-	still := startStandstill(ctx, r.target.Clock)
 	w.probes = startProbes(ctx, r.target.Clock, r.allProbes(tag))
 	w.vips = watchVIPs(ctx, r.target.Clock, w.probes.zero, r.target.Topology.VIPs, look)
 	w.alarms = watchAlarms(ctx, r.target.Clock, w.probes.zero, r.target.askMonitors)
@@ -74,7 +73,6 @@ func (r *Run) round(ctx context.Context, f *Fault, tag string, first bool) (Roun
 		w.rec.DetectedMS, w.rec.DetectedBy = ms(at-w.faultAt), what
 	}
 	noise := canary.end()
-	noise.standstill = still.end()
 	if w.boots != nil {
 		w.rec.Boots = w.boots.end()
 	}

@@ -187,10 +187,10 @@ func TestStandstillIsSeenFromOneProcessor(t *testing.T) {
 	if err := exec.Command("chrt", "--fifo", "50", "true").Run(); err != nil {
 		t.Skip("this machine gives nobody real-time scheduling: ", err)
 	}
-	s := startStandstill(t.Context(), clock.System)
+	k := startCanary(t.Context(), clock.System)
 	time.Sleep(100 * time.Millisecond) // its threads have begun
 	err := exec.Command("timeout", "0.3", "chrt", "--fifo", "50", "taskset", "--cpu-list", "0", "sh", "-c", "while :; do :; done").Run()
-	if got := s.end(); got < 200*time.Millisecond {
+	if got := k.end().standstill; got < 200*time.Millisecond {
 		t.Errorf("a processor was kept for 300 ms, the measure says %v (%v)", got, err)
 	}
 }

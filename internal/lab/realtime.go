@@ -2,7 +2,6 @@ package lab
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,41 +23,25 @@ const (
 // virtual addresses, ask for real-time scheduling, so that they give their signs
 // of life however busy the server is.
 func realtime(t *topology.Topology, s *topology.Server) (percent int) {
-	holders := 0
-	for _, o := range t.Servers {
-		if o.Has(topology.RoleLoadBalancer) {
-			holders++
-		}
-	}
 	if !s.Has(topology.RoleLoadBalancer) {
 		return 0
 	}
-	return min(serverRealtime, labRealtime/holders)
+	return min(serverRealtime, labRealtime/len(t.With(topology.RoleLoadBalancer)))
 }
 
 // ration gives a server, or the lab (""), its real-time share. Only a kernel
 // with CONFIG_RT_GROUP_SCHED and a tree per controller gives a new group none;
 // there, what the machine does not have itself (EINVAL) it cannot give.
 func (c *cgroups) ration(server string, percent int) error {
-	dir := c.dir("cpu", server)
-	if c.v2 || dir == "" {
+	const runtime = "cpu.rt_runtime_us"
+	if _, err := os.Stat(filepath.Join(c.dir("cpu", server), runtime)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, s := range []setting{
-		{file: "cpu.rt_period_us", value: strconv.Itoa(cpuPeriod)},
-		{file: "cpu.rt_runtime_us", value: strconv.Itoa(cpuPeriod * percent / 100)},
-	} {
-		file, err := os.OpenFile(filepath.Join(dir, s.file), os.O_WRONLY, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			_, err = file.WriteString(s.value)
-			err = errors.Join(err, file.Close())
-		}
-		if err != nil && !errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("give %s/%s its real-time share: %w", c.name, server, err)
-		}
+	err := c.set(server, []setting{
+		{"cpu", "cpu.rt_period_us", strconv.Itoa(cpuPeriod)}, {"cpu", runtime, strconv.Itoa(cpuPeriod * percent / 100)},
+	})
+	if errors.Is(err, unix.EINVAL) {
+		return nil
 	}
-	return nil
+	return err
 }
